@@ -1,0 +1,8 @@
+//! Culvert's node agent: see `ARCHITECTURE.md` for who knows what.
+
+pub mod cluster;
+pub mod identity;
+pub mod netns;
+pub mod observe;
+mod sys;
+pub mod tunnel;

@@ -1,0 +1,1 @@
+//! One record per connection, and what becomes of it.

@@ -1,0 +1,25 @@
+//! The system calls that no safe crate offers.
+#![expect(unsafe_code, reason = "this module is where the agent's unsafe code lives")]
+
+use std::{
+    io, mem,
+    os::fd::{AsFd, AsRawFd},
+};
+
+/// The cookie of the network namespace that a socket belongs to (`SO_NETNS_COOKIE`, Linux 5.14): unique on this
+/// machine until it restarts, and what `bpf_get_netns_cookie` returns.
+pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut length = libc::socklen_t::try_from(mem::size_of::<u64>()).expect("eight fits");
+    // SAFETY: `cookie` and `length` live across the call, and `length` is the size of what `cookie` points to.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
