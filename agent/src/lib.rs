@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod identity;
+pub mod kernel;
 pub mod netns;
 pub mod observe;
 mod sys;
