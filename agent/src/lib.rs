@@ -1,6 +1,7 @@
 //! Culvert's node agent: see `ARCHITECTURE.md` for who knows what.
 
 pub mod cluster;
+pub mod enroll;
 pub mod identity;
 pub mod kernel;
 pub mod netns;

@@ -117,17 +117,20 @@ impl ControlMaps {
         ignore_missing(self.pods.remove(&netns)).map_err(MapsError::of(PODS))
     }
 
-    /// Replaces what one pod's ports accept. A listener of the agent's is closed to the world outside the pod.
+    /// Replaces what one pod's ports accept; without modes, they accept what the application does. A listener of the
+    /// agent's is closed to the world outside the pod.
     pub fn set_ports(
         &mut self,
         addresses: &[IpAddr],
-        modes: &PortModes,
+        modes: Option<&PortModes>,
         listeners: &[SocketAddr],
     ) -> Result<(), MapsError> {
         let mut wanted = BTreeMap::new();
-        for &address in addresses {
-            wanted.insert((address, 0), mode_word(modes.default));
-            wanted.extend(modes.ports.iter().map(|(&port, &mode)| ((address, port), mode_word(mode))));
+        if let Some(modes) = modes {
+            for &address in addresses {
+                wanted.insert((address, 0), mode_word(modes.default));
+                wanted.extend(modes.ports.iter().map(|(&port, &mode)| ((address, port), mode_word(mode))));
+            }
         }
         wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::STRICT)));
         self.ports.replace_where(|key| addresses.contains(&key.0), wanted).map_err(MapsError::of(PORTS))

@@ -61,7 +61,7 @@ const PODS: &str = "pods";
 impl Pins {
     /// Opens, and makes if need be, the directory of `node`.
     pub fn open(node: &str) -> Result<Self, PinError> {
-        let root = Path::new(BPFFS).join("culvert").join(node);
+        let root = Path::new(BPFFS).join("culvert").join(directory_name(node));
         for directory in [LINKS, PODS] {
             let path = root.join(directory);
             fs::create_dir_all(&path).map_err(|source| PinError::File { what: "create", path, source })?;
@@ -107,6 +107,11 @@ impl Pins {
         let Self { root, _lock } = self;
         fs::remove_dir(&root).map_err(|source| PinError::File { what: "remove", path: root, source })
     }
+}
+
+/// The BPF file system refuses names with a dot (linux/kernel/bpf/inode.c, `bpf_lookup`), which nodes often have.
+fn directory_name(node: &str) -> String {
+    node.replace('.', "%2e")
 }
 
 fn lock(root: &Path, node: &str) -> Result<OwnedFd, PinError> {

@@ -98,6 +98,17 @@ pub struct Programs {
     ebpf: Ebpf,
 }
 
+/// The node-wide programs, attached; detached by Drop unless they were pinned.
+#[derive(Debug)]
+pub struct NodeLinks(Vec<(&'static str, FdLink)>);
+
+impl NodeLinks {
+    /// Pins them, each in the place of an earlier agent's, which is detached by that.
+    pub fn pin(self, pins: &Pins) -> Result<(), PinError> {
+        self.0.into_iter().try_for_each(|(name, link)| pins.pin_link(name, link))
+    }
+}
+
 /// One pod's sk_lookup program, attached; detached by Drop unless it was pinned.
 #[derive(Debug)]
 pub struct PodLink(pub(super) FdLink);
@@ -133,17 +144,16 @@ impl Programs {
         KernelLog::take(&mut self.ebpf)
     }
 
-    /// Attaches the node-wide programs and pins them, each in the place of an earlier agent's.
+    /// Attaches the node-wide programs. They are detached again unless the result is pinned.
     ///
     /// The order matters: what names connections comes before what captures them.
-    pub fn attach(&mut self, cgroup: &Path, pins: &Pins) -> Result<(), LoadError> {
-        let cgroup = File::open(cgroup)
-            .map_err(|source| LoadError::Cgroup { path: cgroup.to_owned(), source })?;
-        pins.pin_link(programs::SOCKOPS, self.attach_sockops(&cgroup)?)?;
+    pub fn attach(&mut self, cgroup: &Path) -> Result<NodeLinks, LoadError> {
+        let cgroup = File::open(cgroup).map_err(|source| LoadError::Cgroup { path: cgroup.to_owned(), source })?;
+        let mut links = vec![(programs::SOCKOPS, self.attach_sockops(&cgroup)?)];
         for &hook in SOCK_ADDR_HOOKS {
-            pins.pin_link(hook, self.attach_sock_addr(hook, &cgroup)?)?;
+            links.push((hook, self.attach_sock_addr(hook, &cgroup)?));
         }
-        Ok(())
+        Ok(NodeLinks(links))
     }
 
     /// Attaches sk_lookup to one network namespace.
