@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use culvert::{
     enroll::{Enroller, Parts},
     identity::{Authority, Identities},
     kernel::{Failure, Options, Pins, Programs, Requirements},
-    observe::PlaintextLog,
+    observe::{AccessLog, PlaintextLog},
     tunnel::Workers,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -44,7 +45,9 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     let kernel = Options { failure: options.failure, log: options.kernel_log };
     let (mut programs, mut maps) = Programs::load(&kernel)?;
     spawn_kernel_log(&mut programs, &options);
-    let workers = Workers::start(options.workers, &cluster, || Ok(maps.for_worker()?))
+    let (observer, ids) = (Arc::new(AccessLog), maps.for_workers()?);
+    let open = move || ids.open().map_err(io::Error::other);
+    let workers = Workers::start(options.workers.get(), Arc::new(cluster.clone()), observer, open)
         .context("cannot start the workers")?;
     let events = maps.events().transpose()?;
 
@@ -61,11 +64,15 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
         workers,
     });
     let links = enroller.attach()?;
-    enroller.follow(Instant::now())?;
+    enroller.follow(Instant::now()).await?;
     enroller.take_over(links)?;
     if let Some(events) = events {
-        let log = PlaintextLog::new(cluster.clone());
-        tokio::spawn(events.run(move |event| log.write(event)));
+        let log = PlaintextLog::new(cluster.clone(), AccessLog);
+        tokio::spawn(async move {
+            if let Err(error) = events.run(|event| log.write(event)).await {
+                warn!(%error, "plaintext connections are no longer recorded");
+            }
+        });
     }
     let (enrolled, waiting) = enroller.counts();
     info!(node = options.node, enrolled, waiting, "ready");
@@ -89,12 +96,12 @@ async fn follow(enroller: &mut Enroller, cluster: &Cluster, signals: &mut Signal
             }
             _ = beat.tick() => {
                 enroller.beat()?;
-                enroller.release_ended()?;
+                enroller.release_ended().await?;
             }
             changed = changes.changed() => changed.context("the cluster's source ended")?,
             () = until(retry) => {}
         }
-        enroller.follow(Instant::now())?;
+        enroller.follow(Instant::now()).await?;
     }
 }
 
@@ -110,7 +117,7 @@ async fn finish(enroller: Enroller, options: &AgentOptions) -> Result<()> {
         }
     };
     let cut = tokio::select! {
-        drained = workers.drain(options.drain) => drained.left,
+        drained = workers.drain(options.drain) => drained.cut,
         () = beating => unreachable!("it has no end"),
     };
     if options.failure == Failure::Open {

@@ -60,7 +60,7 @@ impl Enrolled {
     ///
     /// The order is the point: policy stands before the listeners are known, and the listeners are served before the
     /// kernel sends anything to them.
-    pub(super) fn enrol(wish: &LocalPod, parts: &mut Parts) -> Result<Self, EnrolError> {
+    pub(super) async fn enrol(wish: &LocalPod, parts: &mut Parts) -> Result<Self, EnrolError> {
         let sandbox = Sandbox::find(&parts.cgroup_root, &wish.uid)?;
         let workload = parts.identities.workload(&wish.identity)?;
         let listeners = Listeners::open(&sandbox.netns, &wish.addresses)?;
@@ -74,20 +74,21 @@ impl Enrolled {
             addresses: wish.addresses.clone(),
             outbound: listeners.outbound,
             inbound: listeners.inbound,
+            hbone_port: tunnel::HBONE_PORT,
         });
         match parts.maps.insert_pod(pod.netns_cookie(), &pod.listeners) {
             Ok(()) => Ok(pod),
             Err(error) => {
-                pod.release(parts)?;
+                pod.release(parts).await?;
                 Err(error.into())
             }
         }
     }
 
     /// Leaves the pod alone: first its new connections, then its open ones, then its policy.
-    pub(super) fn release(self, parts: &mut Parts) -> Result<(), MapsError> {
+    pub(super) async fn release(self, parts: &mut Parts) -> Result<(), MapsError> {
         parts.maps.remove_pod(self.netns_cookie())?;
-        parts.workers.remove(&self.wish.pod);
+        parts.workers.remove(&self.wish.pod).await;
         if let Err(error) = parts.pins.unpin_pod(self.netns_cookie()) {
             tracing::warn!(pod = %self.wish.pod, %error, "its sk_lookup program stays attached");
         }

@@ -50,7 +50,9 @@ pub struct Listeners {
 impl Listeners {
     /// Opens them.
     pub fn open(netns: &Netns, addresses: &[IpAddr]) -> Result<Self, ListenError> {
-        let open = |port| addresses.iter().map(|&address| listen(netns, SocketAddr::new(address, port))).collect();
+        let open = |port| -> Result<Vec<TcpListener>, ListenError> {
+            addresses.iter().map(|&address| listen(netns, SocketAddr::new(address, port))).collect()
+        };
         Ok(Self { inbound: open(HBONE_PORT).map_err(port_taken)?, outbound: open(0)? })
     }
 

@@ -109,23 +109,23 @@ impl Enroller {
     }
 
     /// Releases pods whose sandbox ended or was replaced: the cluster may tell of it late, or never.
-    pub fn release_ended(&mut self) -> Result<(), MapsError> {
+    pub async fn release_ended(&mut self) -> Result<(), MapsError> {
         let ended = self.enrolled.iter().filter(|(_, pod)| !pod.is_alive());
         let ended = ended.map(|(name, _)| (name.clone(), "its sandbox ended")).collect();
-        self.release(ended)
+        self.release(ended).await
     }
 
     /// Does what has to be done now; `now` is what retries are measured by. An error is the kernel's, not a pod's.
-    pub fn follow(&mut self, now: Instant) -> Result<(), MapsError> {
+    pub async fn follow(&mut self, now: Instant) -> Result<(), MapsError> {
         let wanted: BTreeMap<PodRef, LocalPod> = {
             let index = self.parts.cluster.read();
             index.local_pods(&self.parts.node).into_iter().map(|pod| (pod.pod.clone(), pod)).collect()
         };
-        self.release_unwanted(&wanted)?;
+        self.release_unwanted(&wanted).await?;
         self.waiting.retain(|pod, _| wanted.contains_key(pod));
         for (pod, wish) in &wanted {
             if !self.enrolled.contains_key(pod) {
-                self.try_enrol(wish, now)?;
+                self.try_enrol(wish, now).await?;
             }
         }
         self.update_ports()?;
@@ -157,7 +157,7 @@ impl Enroller {
         self.parts
     }
 
-    fn release_unwanted(&mut self, wanted: &BTreeMap<PodRef, LocalPod>) -> Result<(), MapsError> {
+    async fn release_unwanted(&mut self, wanted: &BTreeMap<PodRef, LocalPod>) -> Result<(), MapsError> {
         let unwanted: Vec<(PodRef, &'static str)> = self
             .enrolled
             .iter()
@@ -167,24 +167,24 @@ impl Enroller {
                 Some(_) => None,
             })
             .collect();
-        self.release(unwanted)
+        self.release(unwanted).await
     }
 
-    fn release(&mut self, pods: Vec<(PodRef, &'static str)>) -> Result<(), MapsError> {
+    async fn release(&mut self, pods: Vec<(PodRef, &'static str)>) -> Result<(), MapsError> {
         for (name, because) in pods {
             if let Some(pod) = self.enrolled.remove(&name) {
                 info!(pod = %name, because, "released");
-                pod.release(&mut self.parts)?;
+                pod.release(&mut self.parts).await?;
             }
         }
         Ok(())
     }
 
-    fn try_enrol(&mut self, wish: &LocalPod, now: Instant) -> Result<(), MapsError> {
+    async fn try_enrol(&mut self, wish: &LocalPod, now: Instant) -> Result<(), MapsError> {
         if self.waiting.get(&wish.pod).is_some_and(|waiting| waiting.next > now) {
             return Ok(());
         }
-        match Enrolled::enrol(wish, &mut self.parts) {
+        match Enrolled::enrol(wish, &mut self.parts).await {
             Ok(pod) => {
                 info!(pod = %wish.pod, identity = %wish.identity, "enrolled");
                 self.waiting.remove(&wish.pod);

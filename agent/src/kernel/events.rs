@@ -16,7 +16,7 @@ impl Events {
 
     /// Hands events on for ever.
     pub async fn run(self, mut each: impl FnMut(&Event)) -> io::Result<()> {
-        let mut ring = AsyncFd::with_interest(self.0, Interest::READABLE)?;
+        let mut ring = AsyncFd::register_with_interest(self.0, Interest::READABLE)?;
         loop {
             let mut ready = ring.readable_mut().await?;
             while let Some(bytes) = ready.get_inner_mut().next() {

@@ -16,7 +16,7 @@ impl KernelLog {
 
     /// Hands lines on for ever.
     pub async fn run(self) -> io::Result<()> {
-        let mut ring = AsyncFd::with_interest(self.0, Interest::READABLE)?;
+        let mut ring = AsyncFd::register_with_interest(self.0, Interest::READABLE)?;
         loop {
             let mut ready = ring.readable_mut().await?;
             ready.get_inner_mut().flush();

@@ -171,13 +171,14 @@ impl ControlMaps {
         Some(Events::new(data).map_err(MapsError::of(maps::EVENTS)))
     }
 
-    /// The maps of the path of a connection, for one worker.
-    pub fn for_worker(&self) -> Result<WorkerMaps, MapsError> {
-        Ok(WorkerMaps {
-            origins: again(&self.origins, ORIGINS)?,
-            clients: again(&self.clients, CLIENTS)?,
-        })
+    /// What a worker opens the maps of a connection's path by.
+    pub fn for_workers(&self) -> Result<WorkerMapIds, MapsError> {
+        Ok(WorkerMapIds { origins: id(&self.origins, ORIGINS)?, clients: id(&self.clients, CLIENTS)? })
     }
+}
+
+fn id(data: &MapData, name: &'static str) -> Result<u32, MapsError> {
+    Ok(data.info().map_err(MapsError::of(name))?.id())
 }
 
 const fn mode_word(mode: Mode) -> u32 {
@@ -262,18 +263,30 @@ fn abi_key((address, port): Key) -> SocketAddress {
     SocketAddress::new(address.into(), port)
 }
 
-/// The maps of the path of a connection, as one worker holds them. aya asks for a unique reference where the kernel
-/// asks for none, so each is in a cell of its worker's thread.
+/// The maps of a connection's path, by their ids.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerMapIds {
+    origins: u32,
+    clients: u32,
+}
+
+impl WorkerMapIds {
+    /// Opens them.
+    pub fn open(self) -> Result<WorkerMaps, MapsError> {
+        let origins = Map::LruHashMap(MapData::from_id(self.origins).map_err(MapsError::of(ORIGINS))?);
+        let clients = Map::HashMap(MapData::from_id(self.clients).map_err(MapsError::of(CLIENTS))?);
+        Ok(WorkerMaps {
+            origins: RefCell::new(origins.try_into().map_err(MapsError::of(ORIGINS))?),
+            clients: RefCell::new(clients.try_into().map_err(MapsError::of(CLIENTS))?),
+        })
+    }
+}
+
+/// The maps of a connection's path, as one worker holds them. aya asks for a unique reference where the kernel asks
+/// for none, so each is in a cell of its worker's thread.
 pub struct WorkerMaps {
     origins: RefCell<HashMap<MapData, FlowKey, SocketAddress>>,
     clients: RefCell<HashMap<MapData, FlowKey, SocketAddress>>,
-}
-
-fn again<V: aya::Pod>(data: &MapData, name: &'static str) -> Result<RefCell<HashMap<MapData, FlowKey, V>>, MapsError> {
-    let id = data.info().map_err(MapsError::of(name))?.id();
-    let data = MapData::from_id(id).map_err(MapsError::of(name))?;
-    let map = if name == ORIGINS { Map::LruHashMap(data) } else { Map::HashMap(data) };
-    Ok(RefCell::new(map.try_into().map_err(MapsError::of(name))?))
 }
 
 impl tunnel::Kernel for WorkerMaps {

@@ -10,6 +10,6 @@ mod programs;
 pub use environment::{EnvironmentError, Requirements};
 pub use events::Events;
 pub use log::KernelLog;
-pub use maps::{ControlMaps, MapsError, WorkerMaps};
+pub use maps::{ControlMaps, MapsError, WorkerMapIds, WorkerMaps};
 pub use pins::{BPFFS, PinError, Pins};
 pub use programs::{Failure, LoadError, NodeLinks, Options, PodLink, Programs};
