@@ -21,7 +21,11 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
             &raw mut length,
         )
     };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(cookie)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Leaves the choice of a port to `connect` when this socket is bound to an address only
@@ -39,5 +43,9 @@ pub fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
             length,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
