@@ -13,13 +13,19 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(reason: Reason, detail: impl fmt::Display) -> Self {
-        Self { reason, detail: detail.to_string().into() }
+        Self {
+            reason,
+            detail: detail.to_string().into(),
+        }
     }
 }
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self { reason, detail: "".into() }
+        Self {
+            reason,
+            detail: "".into(),
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! One side of a relay.
 
 use std::{
+    future::pending,
     io,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BufMut, Bytes};
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 use super::{
     arena::{self, LARGEST, SMALLEST},
@@ -27,8 +29,10 @@ pub(super) trait Leg {
     }
     /// Tells the other side that nothing more comes.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
-    /// Ready when the other side has broken off; asked while there is nothing else to wait for.
-    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Broken>;
+    /// Ready when the other side has broken off, as far as that can be told without receiving.
+    fn poll_broken(&mut self, _cx: &mut Context<'_>) -> Poll<Broken> {
+        Poll::Pending
+    }
     /// Breaks off in both directions.
     fn reset(&mut self);
 }
@@ -45,7 +49,7 @@ pub(super) enum Broken {
 /// A TCP connection. It ends with a RST unless it came to its end in both directions.
 #[derive(Debug)]
 pub(super) struct Tcp {
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
     size: usize,
     received_all: bool,
     sent_all: bool,
@@ -53,7 +57,22 @@ pub(super) struct Tcp {
 
 impl Tcp {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, size: SMALLEST, received_all: false, sent_all: false }
+        Self {
+            stream: Rc::new(stream),
+            size: SMALLEST,
+            received_all: false,
+            sent_all: false,
+        }
+    }
+
+    /// Ends once the other side has broken off, whether or not there is something to be read before.
+    pub(super) fn broken(&self) -> impl Future<Output = ()> + use<> {
+        let stream = Rc::clone(&self.stream);
+        async move {
+            if stream.ready(Interest::ERROR).await.is_err() {
+                pending().await
+            }
+        }
     }
 
     fn read(&mut self) -> io::Result<Bytes> {
@@ -103,13 +122,9 @@ impl Leg for Tcp {
     }
 
     fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let shut = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        let shut = socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write);
         self.sent_all = true;
         Poll::Ready(shut.map_err(reset))
-    }
-
-    fn poll_broken(&mut self, _cx: &mut Context<'_>) -> Poll<Broken> {
-        Poll::Pending
     }
 
     fn reset(&mut self) {

@@ -37,7 +37,10 @@ impl<L: 'static> Tasks<L> {
             let _leave = leave;
             task.await;
         });
-        self.0.live.borrow_mut().insert(id, (label, handle.abort_handle()));
+        self.0
+            .live
+            .borrow_mut()
+            .insert(id, (label, handle.abort_handle()));
     }
 
     /// Ends those tasks whose label is chosen. They are gone once the thread has run its next round.

@@ -24,9 +24,15 @@ impl Secured {
     /// The client's side of a handshake.
     pub(super) async fn connect(config: Arc<ClientConfig>, tcp: TcpStream) -> Result<Self, Failure> {
         let handshake = TlsConnector::from(config).connect(server_name(), tcp);
-        let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| late())?.map_err(|error| failed(&error))?;
+        let stream = timeout(HANDSHAKE, handshake)
+            .await
+            .map_err(|_| late())?
+            .map_err(|error| failed(&error))?;
         let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
-        Ok(Self { stream: stream.into(), peer })
+        Ok(Self {
+            stream: stream.into(),
+            peer,
+        })
     }
 
     /// The server's side of a handshake.
@@ -40,7 +46,10 @@ impl Secured {
             }
         };
         let peer = VerifiedPeer::of_client(stream.get_ref().1)?;
-        Ok(Self { stream: stream.into(), peer })
+        Ok(Self {
+            stream: stream.into(),
+            peer,
+        })
     }
 
     pub(super) const fn peer(&self) -> &VerifiedPeer {
@@ -56,7 +65,10 @@ impl Secured {
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 fn late() -> Failure {
-    Failure::new(Reason::Timeout, "the peer did not finish its TLS handshake in time")
+    Failure::new(
+        Reason::Timeout,
+        "the peer did not finish its TLS handshake in time",
+    )
 }
 
 fn failed(error: &io::Error) -> Failure {

@@ -24,7 +24,10 @@ pub(super) enum Command {
 /// Runs a worker until it is drained, or nobody is left to command it.
 pub(super) async fn run(context: Context, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut changed = context.decide.changed();
-    let mut worker = Worker { context: Rc::new(context), pods: HashMap::new() };
+    let mut worker = Worker {
+        context: Rc::new(context),
+        pods: HashMap::new(),
+    };
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -63,7 +66,9 @@ impl Worker {
 
     /// In a task of its own: a peer that is slow to part must not keep the other pods waiting.
     fn remove(&mut self, pod: &PodRef, done: oneshot::Sender<()>) {
-        let Some(enrolled) = self.pods.remove(pod) else { return };
+        let Some(enrolled) = self.pods.remove(pod) else {
+            return;
+        };
         tokio::task::spawn_local(async move {
             enrolled.cut().await;
             // Whoever asked may have gone.
@@ -85,6 +90,9 @@ impl Worker {
             // Those that are left at the deadline are counted below.
             let _ = timeout_at(deadline, enrolled.connections.emptied()).await;
         }
-        futures::future::join_all(self.pods.values().map(|enrolled| enrolled.cut())).await.into_iter().sum()
+        futures::future::join_all(self.pods.values().map(|enrolled| enrolled.cut()))
+            .await
+            .into_iter()
+            .sum()
     }
 }

@@ -44,11 +44,20 @@ impl Workers {
     ) -> io::Result<Self> {
         let start = |index| {
             let (decide, observer, kernel) = (Arc::clone(&decide), Arc::clone(&observer), kernel.clone());
-            let context = move || Ok(Context { kernel: Box::new(kernel()?), decide, observer });
+            let context = move || {
+                Ok(Context {
+                    kernel: Box::new(kernel()?),
+                    decide,
+                    observer,
+                })
+            };
             spawn(index, context)
         };
         let workers = (0..count.max(1)).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { workers, placement: Mutex::default() })
+        Ok(Self {
+            workers,
+            placement: Mutex::default(),
+        })
     }
 
     /// Serves a pod from now on, in place of what was served under its name.
@@ -59,7 +68,9 @@ impl Workers {
 
     /// Stops accepting connections of a pod and cuts those there are; done when they are gone.
     pub async fn remove(&self, pod: &PodRef) {
-        let Some(index) = self.placed(|placement| placement.remove(pod)) else { return };
+        let Some(index) = self.placed(|placement| placement.remove(pod)) else {
+            return;
+        };
         let (done, removed) = oneshot::channel();
         self.command(index, Command::Remove(pod.clone(), done));
         // Fails only when the worker is gone, and the pod with it.
@@ -109,19 +120,24 @@ fn spawn(
 ) -> io::Result<mpsc::UnboundedSender<Command>> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (ready, started) = std::sync::mpsc::channel();
-    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let begun = context().and_then(|context| Ok((context, Builder::new_current_thread().enable_all().build()?)));
-        match begun {
-            Ok((context, runtime)) => {
-                // The one who waits for it does so until it comes.
-                let _ = ready.send(Ok(()));
-                LocalSet::new().block_on(&runtime, worker::run(context, receiver));
+    thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let begun = context()
+                .and_then(|context| Ok((context, Builder::new_current_thread().enable_all().build()?)));
+            match begun {
+                Ok((context, runtime)) => {
+                    // The one who waits for it does so until it comes.
+                    let _ = ready.send(Ok(()));
+                    LocalSet::new().block_on(&runtime, worker::run(context, receiver));
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
             }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        }
-    })?;
-    started.recv().map_err(|_| io::Error::other("the worker's thread ended while starting"))??;
+        })?;
+    started
+        .recv()
+        .map_err(|_| io::Error::other("the worker's thread ended while starting"))??;
     Ok(commands)
 }

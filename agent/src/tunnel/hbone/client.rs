@@ -1,10 +1,6 @@
 //! The client's end of a tunnel.
 
-use std::{
-    net::SocketAddr,
-    rc::Rc,
-    time::Duration,
-};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use culvert_policy::Reason;
@@ -19,8 +15,8 @@ use super::{
         failure::{Failure, Fault},
         tls::Secured,
     },
-    CLIENT_IDLE, CONNECTION_WINDOW, FIRST_STREAMS, FRAME, HEADER_LIST, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW,
-    headers,
+    CLIENT_IDLE, CONNECTION_WINDOW, FIRST_STREAMS, FRAME, HEADER_LIST, MAX_STREAMS, SEND_BUFFER,
+    STREAM_WINDOW, headers,
     load::{Busy, Load},
     stream::{Stream, failure},
     watched::Watched,
@@ -48,17 +44,34 @@ impl Tunnel {
     pub(in super::super) async fn open(secured: Secured) -> Result<(Rc<Self>, Driver), Failure> {
         let fault = Fault::default();
         let peer = secured.peer().clone();
-        let handshake = builder().handshake(Watched::new(secured.into_stream(), fault.clone())).await;
+        let handshake = builder()
+            .handshake(Watched::new(secured.into_stream(), fault.clone()))
+            .await;
         let (requests, connection) = handshake.map_err(|error| failure(&fault, error))?;
         let load = Load::new();
-        let driver = Driver { connection: connection.fuse(), load: Rc::clone(&load) };
-        Ok((Rc::new(Self { requests, peer, fault, load, settled: watch::Sender::new(false) }), driver))
+        let driver = Driver {
+            connection: connection.fuse(),
+            load: Rc::clone(&load),
+        };
+        Ok((
+            Rc::new(Self {
+                requests,
+                peer,
+                fault,
+                load,
+                settled: watch::Sender::new(false),
+            }),
+            driver,
+        ))
     }
 
     /// A place for one more stream, where there is one.
-    pub(super) fn lease(self: &Rc<Self>) -> Option<Lease> {
+    pub(in super::super) fn lease(self: &Rc<Self>) -> Option<Lease> {
         let free = self.load.streams() < self.limit();
-        free.then(|| Lease { busy: self.load.begin(), tunnel: Rc::clone(self) })
+        free.then(|| Lease {
+            busy: self.load.begin(),
+            tunnel: Rc::clone(self),
+        })
     }
 
     fn limit(&self) -> usize {
@@ -138,7 +151,10 @@ impl Lease {
     ) -> Result<Stream, Unopened> {
         let answer = timeout(ANSWER, self.request(target, client, pod)).await;
         let (send, recv) = answer.unwrap_or_else(|_| {
-            let late = Failure::new(Reason::Timeout, "the peer's agent did not answer a CONNECT in time");
+            let late = Failure::new(
+                Reason::Timeout,
+                "the peer's agent did not answer a CONNECT in time",
+            );
             Err(Unopened::Failed(late))
         })?;
         Ok(Stream::new(send, recv, self.tunnel.fault.clone(), self.busy))
@@ -167,9 +183,13 @@ impl Lease {
 
     /// A server that goes away, or refuses a stream as such, has not looked at it (RFC 9113, section 8.7).
     fn unanswered(&self, error: &h2::Error) -> Unopened {
-        let untouched = error.is_remote()
-            && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
-        if untouched { self.stale(error) } else { Unopened::Failed(failure(&self.tunnel.fault, error)) }
+        let untouched =
+            error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        if untouched {
+            self.stale(error)
+        } else {
+            Unopened::Failed(failure(&self.tunnel.fault, error))
+        }
     }
 }
 
@@ -183,5 +203,8 @@ fn accepted(status: StatusCode) -> Result<(), Failure> {
         StatusCode::SERVICE_UNAVAILABLE => Reason::PeerAppUnreachable,
         _ => Reason::TunnelFailed,
     };
-    Err(Failure::new(reason, format_args!("the peer's agent answered {status}")))
+    Err(Failure::new(
+        reason,
+        format_args!("the peer's agent answered {status}"),
+    ))
 }

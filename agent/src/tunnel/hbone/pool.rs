@@ -1,11 +1,6 @@
 //! The tunnels of one pod, to be shared.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    net::SocketAddr,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc};
 
 use culvert_policy::{Reason, SpiffeId};
 use futures::{FutureExt, future::Shared};
@@ -49,11 +44,7 @@ enum Offer {
 
 impl Pool {
     /// A place on a tunnel. Where there is none, one caller's `open` is told to open a tunnel, and all wait for it.
-    pub(in super::super) async fn lease(
-        &self,
-        key: &Key,
-        open: impl Fn(Promise),
-    ) -> Result<Lease, Failure> {
+    pub(in super::super) async fn lease(&self, key: &Key, open: impl Fn(Promise)) -> Result<Lease, Failure> {
         loop {
             match self.offer(key, &open) {
                 Offer::Lease(lease) => return Ok(lease),
@@ -62,7 +53,9 @@ impl Pool {
                     let _ = settled.changed().await;
                 }
                 Offer::Await(opening) => {
-                    opening.await.unwrap_or_else(|_| Err(Reason::ShuttingDown.into()))?;
+                    opening
+                        .await
+                        .unwrap_or_else(|_| Err(Reason::ShuttingDown.into()))?;
                 }
             }
         }
@@ -103,7 +96,9 @@ impl Pool {
     /// Offers this tunnel no more. Its streams go on.
     pub(in super::super) fn retire(&self, key: &Key, tunnel: &Rc<Tunnel>) {
         let mut bundles = self.0.borrow_mut();
-        let Some(bundle) = bundles.get_mut(key) else { return };
+        let Some(bundle) = bundles.get_mut(key) else {
+            return;
+        };
         bundle.tunnels.retain(|known| !Rc::ptr_eq(known, tunnel));
         if bundle.tunnels.is_empty() && bundle.opening.is_none() {
             bundles.remove(key);
