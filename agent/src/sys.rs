@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "this module is where the agent's unsafe code lives")]
 
 use std::{
-    io, mem,
+    io,
     os::fd::{AsFd, AsRawFd},
 };
 
@@ -10,7 +10,7 @@ use std::{
 /// machine until it restarts, and what `bpf_get_netns_cookie` returns.
 pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
     let mut cookie = 0u64;
-    let mut length = libc::socklen_t::try_from(mem::size_of::<u64>()).expect("eight fits");
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("eight fits");
     // SAFETY: `cookie` and `length` live across the call, and `length` is the size of what `cookie` points to.
     let result = unsafe {
         libc::getsockopt(
@@ -21,5 +21,31 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
             &raw mut length,
         )
     };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(cookie)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Leaves the choice of a port to `connect` when this socket is bound to an address only
+/// (`IP_BIND_ADDRESS_NO_PORT`, Linux 4.2; for IPv6 sockets as well).
+pub fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).expect("four fits");
+    // SAFETY: `on` lives across the call, and `length` is its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

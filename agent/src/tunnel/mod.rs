@@ -1,6 +1,42 @@
 //! Carrying connections: accept, who and where, decide, authorise, connect, relay, record.
+//!
+//! Each worker is one thread, and a pod belongs to one worker: its listeners, its tunnels and its connections meet
+//! no lock and no other thread. [`outbound`] follows a connection of a pod's application to its peer, [`inbound`]
+//! a peer's tunnel to the pod's application; both end in [`relay`].
 
-use std::{io, net::SocketAddr};
+mod arena;
+mod dial;
+mod enrolled;
+mod failure;
+mod hbone;
+mod inbound;
+mod leg;
+mod outbound;
+mod relay;
+mod sidecar;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod worker;
+mod workers;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use tokio::sync::watch;
+
+pub use hbone::PORT as HBONE_PORT;
+pub use workers::{Drained, Workers};
+
+use crate::{
+    cluster::{Admission, PodRef, Route},
+    identity::Workload,
+    netns::Netns,
+};
 
 /// The kernel's maps as one worker uses them. Each worker has its own value, so there is no lock.
 pub trait Kernel: 'static {
@@ -10,4 +46,35 @@ pub trait Kernel: 'static {
     fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<()>;
     /// Takes that back.
     fn withdraw_client(&self, netns: u64, agent: SocketAddr);
+}
+
+/// The cluster's decisions, as the tunnel asks for them.
+pub trait Decide: Send + Sync + 'static {
+    /// Where a connection of `client` to `origin` goes, and how. `turn` picks among endpoints.
+    fn route(&self, client: &PodRef, origin: SocketAddr, turn: usize) -> Route;
+    /// Whether `server` accepts HBONE for this port of its application.
+    fn admit_hbone(&self, server: &PodRef, port: u16) -> Admission;
+    /// The pod that has this address.
+    fn pod_at(&self, address: IpAddr) -> Option<PodRef>;
+    /// Changes whenever an answer of the other functions may have changed.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// A pod to be served.
+#[derive(Debug)]
+pub struct Pod {
+    /// Its name.
+    pub pod: PodRef,
+    /// Its network namespace.
+    pub netns: Netns,
+    /// Its certificates.
+    pub workload: Arc<Workload>,
+    /// Its addresses, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Non-blocking listeners in its namespace for what the kernel redirects.
+    pub outbound: Vec<TcpListener>,
+    /// Non-blocking listeners in its namespace for tunnels of its peers.
+    pub inbound: Vec<TcpListener>,
+    /// The port that peers listen on for tunnels: [`HBONE_PORT`], but in tests.
+    pub hbone_port: u16,
 }

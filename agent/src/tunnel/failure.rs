@@ -1,0 +1,44 @@
+//! Why a connection could not be carried, or not to its end.
+
+use std::{cell::RefCell, fmt, rc::Rc};
+
+use culvert_policy::Reason;
+
+/// A reason out of the closed list, and words for people.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) detail: Rc<str>,
+}
+
+impl Failure {
+    pub(super) fn new(reason: Reason, detail: impl fmt::Display) -> Self {
+        Self {
+            reason,
+            detail: detail.to_string().into(),
+        }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            detail: "".into(),
+        }
+    }
+}
+
+/// What first broke a tunnel, below HTTP/2: its codec reports only that something did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fault(Rc<RefCell<Option<Failure>>>);
+
+impl Fault {
+    pub(super) fn set(&self, failure: impl FnOnce() -> Failure) {
+        self.0.borrow_mut().get_or_insert_with(failure);
+    }
+
+    pub(super) fn get(&self) -> Option<Failure> {
+        self.0.borrow().clone()
+    }
+}

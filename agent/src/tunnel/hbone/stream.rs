@@ -1,0 +1,107 @@
+//! One stream of a tunnel, as a leg of a relay.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use culvert_policy::Reason;
+use h2::{RecvStream, SendStream};
+
+use super::{
+    super::{
+        failure::{Failure, Fault},
+        leg::{Broken, Leg},
+    },
+    load::Busy,
+};
+
+/// A stream that both sides have agreed upon. It is reset unless it came to its end in both directions.
+pub(in super::super) struct Stream {
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    fault: Fault,
+    _busy: Busy,
+}
+
+impl Stream {
+    pub(super) const fn new(send: SendStream<Bytes>, recv: RecvStream, fault: Fault, busy: Busy) -> Self {
+        Self {
+            send,
+            recv,
+            fault,
+            _busy: busy,
+        }
+    }
+
+    fn broken(&self, error: h2::Error) -> Broken {
+        if error.is_reset() && error.is_remote() {
+            return Broken::Reset;
+        }
+        Broken::Failed(failure(&self.fault, error))
+    }
+
+    /// Asks for credit only while there is something to send: what an idle stream holds, the others lack.
+    fn poll_credit(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Broken>> {
+        let credit = self.send.capacity();
+        if credit > 0 {
+            return Poll::Ready(Ok(credit));
+        }
+        self.send.reserve_capacity(wanted);
+        match ready!(self.send.poll_capacity(cx)) {
+            Some(Ok(credit)) => Poll::Ready(Ok(credit)),
+            Some(Err(error)) => Poll::Ready(Err(self.broken(error))),
+            None => Poll::Ready(Err(ready!(self.poll_broken(cx)))),
+        }
+    }
+}
+
+/// What an error of the codec means: what broke the bytes below it, where something did.
+pub(super) fn failure(fault: &Fault, error: impl std::fmt::Display) -> Failure {
+    fault
+        .get()
+        .unwrap_or_else(|| Failure::new(Reason::TunnelFailed, error))
+}
+
+impl Leg for Stream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        loop {
+            match ready!(self.recv.poll_data(cx)) {
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                Some(Ok(chunk)) => return Poll::Ready(Ok(Some(chunk))),
+                Some(Err(error)) => return Poll::Ready(Err(self.broken(error))),
+                None => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    fn consumed(&mut self, bytes: usize) {
+        // Fails only on a stream that is over.
+        let _ = self.recv.flow_control().release_capacity(bytes);
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
+        while !chunk.is_empty() {
+            let credit = ready!(self.poll_credit(cx, chunk.len()))?;
+            let part = chunk.split_to(credit.min(chunk.len()));
+            self.send
+                .send_data(part, false)
+                .map_err(|error| self.broken(error))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let finished = self.send.send_data(Bytes::new(), true);
+        Poll::Ready(finished.map_err(|error| self.broken(error)))
+    }
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        match ready!(self.send.poll_reset(cx)) {
+            Ok(_) => Poll::Ready(Broken::Reset),
+            Err(error) => Poll::Ready(self.broken(error)),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.send.send_reset(h2::Reason::CANCEL);
+    }
+}

@@ -1,0 +1,182 @@
+//! From a peer's tunnel to a pod's application.
+
+use std::{net::SocketAddr, rc::Rc};
+
+use culvert_policy::{Reason, Transport};
+use tokio::net::TcpStream;
+
+use super::{
+    dial,
+    enrolled::{Connection, Enrolled, Place},
+    failure::Failure,
+    hbone::{self, Asked},
+    leg::Tcp,
+    relay::relay,
+    tls::Secured,
+};
+use crate::{
+    identity::VerifiedPeer,
+    observe::{Direction, Record},
+};
+
+/// A connection came to the pod's HBONE port.
+pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, from: SocketAddr) {
+    match Place::take(&enrolled.handshakes, HANDSHAKES) {
+        Some(place) => enrolled
+            .tunnels
+            .spawn((), tunnel(Rc::clone(enrolled), stream, from, place)),
+        None => refused(
+            enrolled,
+            from,
+            &Failure::new(Reason::OutOfResources, "too many handshakes at once"),
+        ),
+    }
+}
+
+/// Handshakes at once, so that strangers cannot take all of a pod's memory.
+const HANDSHAKES: usize = 1024;
+
+async fn tunnel(enrolled: Rc<Enrolled>, stream: TcpStream, from: SocketAddr, place: Place) {
+    let secured = Box::pin(secure(&enrolled, stream)).await;
+    drop(place);
+    match secured {
+        Ok(secured) => serve(enrolled, secured, from).await,
+        Err(failure) => refused(&enrolled, from, &failure),
+    }
+}
+
+async fn secure(enrolled: &Enrolled, stream: TcpStream) -> Result<Secured, Failure> {
+    dial::watch_peer(&stream).map_err(dial::exhausted)?;
+    Secured::accept(enrolled.workload.hbone_acceptor(), stream).await
+}
+
+/// A tunnel that never came to be has a record of its own.
+fn refused(enrolled: &Enrolled, from: SocketAddr, failure: &Failure) {
+    let record = enrolled.record(Direction::Inbound, from);
+    record.learn(|line| {
+        line.transport = Some(Transport::Hbone);
+        line.peer_pod = enrolled.context.decide.pod_at(from.ip());
+    });
+    record.ended(failure.reason, &*failure.detail);
+}
+
+async fn serve(enrolled: Rc<Enrolled>, secured: Secured, from: SocketAddr) {
+    let peer = Rc::new(secured.peer().clone());
+    let asked = |asked| self::asked(&enrolled, asked, &peer, from);
+    if let Err(failure) = Box::pin(hbone::serve(secured, enrolled.phase(), asked)).await {
+        tracing::debug!(pod = %enrolled.pod, %from, reason = %failure.reason, "tunnel broke: {}", failure.detail);
+    }
+}
+
+/// A peer asks for a stream.
+fn asked(enrolled: &Rc<Enrolled>, asked: Asked, peer: &VerifiedPeer, tunnel: SocketAddr) {
+    let client = asked.client(tunnel);
+    let record = enrolled.record(Direction::Inbound, client);
+    record.learn(|line| {
+        line.transport = Some(Transport::Hbone);
+        line.peer_identity = Some(peer.id().clone());
+        line.peer_pod = enrolled.context.decide.pod_at(client.ip());
+    });
+    match target(enrolled, &asked) {
+        Ok(target) => {
+            let label = Connection {
+                record: Rc::clone(&record),
+                admitted: Some(target.port()),
+            };
+            let stream = stream(Rc::clone(enrolled), asked, target, client, record);
+            enrolled.connections.spawn(label, stream);
+        }
+        Err(failure) => refuse(asked, &record, &failure),
+    }
+}
+
+/// Only applications of this pod can be reached through it, and only from outside.
+fn target(enrolled: &Enrolled, asked: &Asked) -> Result<SocketAddr, Failure> {
+    let target = asked.target()?;
+    let not_served = |reason| Failure::new(reason, format_args!("the peer asked for {target}"));
+    let here = enrolled.addresses.contains(&target.ip());
+    match here {
+        true if enrolled.is_own_port(target.port()) => Err(not_served(Reason::TargetForbidden)),
+        true => Ok(target),
+        false if target.ip().to_canonical().is_loopback() => Err(not_served(Reason::TargetForbidden)),
+        false => Err(not_served(Reason::TargetNotThisPod)),
+    }
+}
+
+fn refuse(asked: Asked, record: &Record, failure: &Failure) {
+    record.ended(failure.reason, &*failure.detail);
+    asked.refuse(failure.reason);
+}
+
+async fn stream(
+    enrolled: Rc<Enrolled>,
+    asked: Asked,
+    target: SocketAddr,
+    client: SocketAddr,
+    record: Rc<Record>,
+) {
+    record.learn(|line| line.destination = Some(target));
+    let (reason, app, announced) = match Box::pin(reach(&enrolled, target, client)).await {
+        Ok(reached) => reached,
+        Err(failure) => return refuse(asked, &record, &failure),
+    };
+    match asked.accept() {
+        Ok(far) => super::outbound::close(&record, reason, relay(app, far, &record).await),
+        Err(failure) => record.ended(failure.reason, &*failure.detail),
+    }
+    drop(announced);
+}
+
+/// Authorise, connect.
+async fn reach(
+    enrolled: &Rc<Enrolled>,
+    target: SocketAddr,
+    client: SocketAddr,
+) -> Result<(Reason, Tcp, Announced), Failure> {
+    let reason = enrolled
+        .context
+        .decide
+        .admit_hbone(&enrolled.pod, target.port())?;
+    let (socket, agent) = dial::app_socket(&enrolled.netns, target.ip()).map_err(dial::exhausted)?;
+    let announced = Announced::new(enrolled, agent, client)?;
+    let app = dial::connect(socket, target).await.map_err(|error| {
+        Failure::new(
+            Reason::AppUnreachable,
+            format_args!("connecting to the application at {target}: {error}"),
+        )
+    })?;
+    Ok((reason, Tcp::new(app), announced))
+}
+
+/// For as long as this lives, the application sees the client's address, not the agent's.
+struct Announced {
+    enrolled: Rc<Enrolled>,
+    agent: SocketAddr,
+}
+
+impl Announced {
+    fn new(enrolled: &Rc<Enrolled>, agent: SocketAddr, client: SocketAddr) -> Result<Self, Failure> {
+        let kernel = &enrolled.context.kernel;
+        kernel
+            .announce_client(enrolled.netns.cookie(), agent, client)
+            .map_err(|error| {
+                Failure::new(
+                    Reason::OutOfResources,
+                    format_args!("announcing the client to the kernel: {error}"),
+                )
+            })?;
+        Ok(Self {
+            enrolled: Rc::clone(enrolled),
+            agent,
+        })
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.enrolled
+            .context
+            .kernel
+            .withdraw_client(self.enrolled.netns.cookie(), self.agent);
+    }
+}

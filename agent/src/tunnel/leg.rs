@@ -1,0 +1,161 @@
+//! One side of a relay.
+
+use std::{
+    future::pending,
+    io,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use tokio::{io::Interest, net::TcpStream};
+
+use super::{
+    arena::{self, LARGEST, SMALLEST},
+    failure::Failure,
+};
+
+/// One side of a relay: bytes in, bytes out, each direction ending on its own.
+pub(super) trait Leg {
+    /// The next bytes of the other side; none at their end.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>>;
+    /// That many received bytes have gone on: the other side may send as many again.
+    fn consumed(&mut self, _bytes: usize) {}
+    /// Takes from the front of `chunk` until it is empty.
+    fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>>;
+    /// Pushes on what was taken, where that is not done by itself.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Poll::Ready(Ok(()))
+    }
+    /// Tells the other side that nothing more comes.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
+    /// Ready when the other side has broken off, as far as that can be told without receiving.
+    fn poll_broken(&mut self, _cx: &mut Context<'_>) -> Poll<Broken> {
+        Poll::Pending
+    }
+    /// Breaks off in both directions.
+    fn reset(&mut self);
+}
+
+/// Why a leg carries no more.
+#[derive(Clone, Debug)]
+pub(super) enum Broken {
+    /// The other side broke off, as applications may.
+    Reset,
+    /// Something in between failed.
+    Failed(Failure),
+}
+
+/// A TCP connection. It ends with a RST unless it came to its end in both directions.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    stream: Rc<TcpStream>,
+    size: usize,
+    received_all: bool,
+    sent_all: bool,
+}
+
+impl Tcp {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: Rc::new(stream),
+            size: SMALLEST,
+            received_all: false,
+            sent_all: false,
+        }
+    }
+
+    /// Ends once the other side has broken off, whether or not there is something to be read before.
+    pub(super) fn broken(&self) -> impl Future<Output = ()> + use<> {
+        let stream = Rc::clone(&self.stream);
+        async move {
+            if stream.ready(Interest::ERROR).await.is_err() {
+                pending().await
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<Bytes> {
+        let Self { stream, size, .. } = self;
+        let (result, chunk) = arena::fill(*size, |buffer| stream.try_read_buf(&mut buffer.limit(*size)));
+        result?;
+        self.size = next_size(self.size, chunk.len());
+        Ok(chunk)
+    }
+}
+
+/// A flow that fills its reads gets larger ones; one that does not gives the room back.
+fn next_size(size: usize, read: usize) -> usize {
+    match read {
+        _ if read == size => (size * 2).min(LARGEST),
+        _ if read < size / 4 => (size / 2).max(SMALLEST),
+        _ => size,
+    }
+}
+
+impl Leg for Tcp {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx)).map_err(reset)?;
+            match self.read() {
+                Ok(chunk) if chunk.is_empty() => {
+                    self.received_all = true;
+                    return Poll::Ready(Ok(None));
+                }
+                Ok(chunk) => return Poll::Ready(Ok(Some(chunk))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(reset(error))),
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
+        while !chunk.is_empty() {
+            ready!(self.stream.poll_write_ready(cx)).map_err(reset)?;
+            match self.stream.try_write(chunk) {
+                Ok(written) => chunk.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(reset(error))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let shut = socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write);
+        self.sent_all = true;
+        Poll::Ready(shut.map_err(reset))
+    }
+
+    fn reset(&mut self) {
+        self.sent_all = false;
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        if !(self.received_all && self.sent_all) {
+            // The socket is closed next, in any case.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn reset(_error: io::Error) -> Broken {
+    Broken::Reset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_size_follows_the_flow() {
+        assert_eq!(next_size(SMALLEST, SMALLEST), 2 * SMALLEST);
+        assert_eq!(next_size(LARGEST, LARGEST), LARGEST);
+        assert_eq!(next_size(LARGEST, 1), LARGEST / 2);
+        assert_eq!(next_size(SMALLEST, 1), SMALLEST);
+        assert_eq!(next_size(LARGEST, LARGEST / 2), LARGEST);
+    }
+}

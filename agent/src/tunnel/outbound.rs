@@ -1,0 +1,213 @@
+//! From a pod's application to its peer.
+
+use std::{net::SocketAddr, rc::Rc};
+
+use culvert_policy::{Reason, SpiffeId, Transport};
+use tokio::net::TcpStream;
+
+use super::{
+    dial,
+    enrolled::{Connection, Enrolled, Phase},
+    failure::Failure,
+    hbone::{Driver, Key, Promise, Stream, Tunnel, Unopened},
+    leg::{Broken, Tcp},
+    relay::{Ended, relay},
+    sidecar::Sidecar,
+    tls::Secured,
+};
+use crate::{
+    cluster::{Route, Verdict},
+    observe::{Direction, Record},
+};
+
+/// A connection came to the pod's listener.
+pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: SocketAddr) {
+    let record = enrolled.record(Direction::Outbound, source);
+    let label = Connection {
+        record: Rc::clone(&record),
+        admitted: None,
+    };
+    let serving = serve(Rc::clone(enrolled), Tcp::new(stream), source, record);
+    enrolled.connections.spawn(label, serving);
+}
+
+async fn serve(enrolled: Rc<Enrolled>, app: Tcp, source: SocketAddr, record: Rc<Record>) {
+    // Boxed, so that a connection does not keep the room of its beginnings while it lives.
+    let (reason, far) = match Box::pin(reach(&enrolled, source, &record)).await {
+        Ok(reached) => reached,
+        Err(failure) => return record.ended(failure.reason, &*failure.detail),
+    };
+    drop(enrolled);
+    let ended = match far {
+        Far::Plain(far) => relay(app, far, &record).await,
+        Far::Hbone(far) => relay(app, *far, &record).await,
+        Far::Sidecar(far) => relay(app, *far, &record).await,
+    };
+    close(&record, reason, ended);
+}
+
+/// The other side of a connection, ready to take its bytes.
+enum Far {
+    Plain(Tcp),
+    Hbone(Box<Stream>),
+    Sidecar(Box<Sidecar>),
+}
+
+/// Who and where, decide, authorise, connect; with the reason for the way that was chosen.
+async fn reach(
+    enrolled: &Rc<Enrolled>,
+    source: SocketAddr,
+    record: &Record,
+) -> Result<(Reason, Far), Failure> {
+    let origin = origin(enrolled, source)?;
+    let route = enrolled
+        .context
+        .decide
+        .route(&enrolled.pod, origin, enrolled.next_turn());
+    record.learn(|line| {
+        line.destination = Some(origin);
+        line.endpoint = Some(route.endpoint);
+        line.peer_pod.clone_from(&route.peer);
+        line.transport = transport(&route.verdict);
+    });
+    let far = connect(enrolled, &route, source, record).await?;
+    Ok((route.reason, far))
+}
+
+fn origin(enrolled: &Enrolled, source: SocketAddr) -> Result<SocketAddr, Failure> {
+    let origin = enrolled
+        .context
+        .kernel
+        .take_origin(enrolled.netns.cookie(), source);
+    origin.ok_or_else(|| Reason::NoOrigin.into())
+}
+
+const fn transport(verdict: &Verdict) -> Option<Transport> {
+    match verdict {
+        Verdict::Plaintext => Some(Transport::Plaintext),
+        Verdict::Hbone(_) => Some(Transport::Hbone),
+        Verdict::Sidecar(_) => Some(Transport::Sidecar),
+        Verdict::Refuse => None,
+    }
+}
+
+/// What fails on one transport is never tried on another.
+async fn connect(
+    enrolled: &Rc<Enrolled>,
+    route: &Route,
+    source: SocketAddr,
+    record: &Record,
+) -> Result<Far, Failure> {
+    match &route.verdict {
+        Verdict::Plaintext => plaintext(enrolled, route.endpoint).await,
+        Verdict::Hbone(identity) => hbone(enrolled, route.endpoint, identity, source, record).await,
+        Verdict::Sidecar(identity) => sidecar(enrolled, route.endpoint, identity, record).await,
+        Verdict::Refuse => Err(route.reason.into()),
+    }
+}
+
+async fn plaintext(enrolled: &Enrolled, endpoint: SocketAddr) -> Result<Far, Failure> {
+    let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, endpoint).await?;
+    Ok(Far::Plain(Tcp::new(tcp)))
+}
+
+async fn sidecar(
+    enrolled: &Enrolled,
+    endpoint: SocketAddr,
+    identity: &SpiffeId,
+    record: &Record,
+) -> Result<Far, Failure> {
+    let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, endpoint).await?;
+    let secured = Secured::connect(enrolled.workload.sidecar_connector(identity), tcp).await?;
+    record.learn(|line| line.peer_identity = Some(secured.peer().id().clone()));
+    Ok(Far::Sidecar(Box::new(Sidecar::new(secured))))
+}
+
+async fn hbone(
+    enrolled: &Rc<Enrolled>,
+    endpoint: SocketAddr,
+    identity: &SpiffeId,
+    source: SocketAddr,
+    record: &Record,
+) -> Result<Far, Failure> {
+    let peer = SocketAddr::new(endpoint.ip(), enrolled.hbone_port);
+    let key = Key {
+        peer,
+        identity: identity.clone(),
+    };
+    let mut attempts = ATTEMPTS;
+    loop {
+        let lease = enrolled
+            .pool
+            .lease(&key, |promise| open(enrolled, &key, promise))
+            .await?;
+        record.learn(|line| line.peer_identity = Some(lease.peer().id().clone()));
+        attempts -= 1;
+        match lease.connect(endpoint, source, &enrolled.pod).await {
+            Ok(stream) => return Ok(Far::Hbone(Box::new(stream))),
+            Err(Unopened::Failed(failure)) => return Err(failure),
+            Err(Unopened::Stale(tunnel, failure)) => {
+                enrolled.pool.retire(&key, &tunnel);
+                if attempts == 0 {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+}
+
+/// A tunnel may be about to close when it is chosen; the next one is new.
+const ATTEMPTS: u32 = 2;
+
+/// Opens a tunnel and moves its bytes, in a task of its own.
+fn open(enrolled: &Rc<Enrolled>, key: &Key, promise: Promise) {
+    enrolled
+        .tunnels
+        .spawn((), tunnel(Rc::clone(enrolled), key.clone(), promise));
+}
+
+async fn tunnel(enrolled: Rc<Enrolled>, key: Key, promise: Promise) {
+    match Box::pin(handshake(&enrolled, &key)).await {
+        Err(failure) => enrolled.pool.opened(&key, promise, Err(failure)),
+        Ok((tunnel, driver)) => {
+            enrolled.pool.opened(&key, promise, Ok(Rc::clone(&tunnel)));
+            drive(&enrolled, &key, tunnel, driver).await;
+        }
+    }
+}
+
+async fn handshake(enrolled: &Enrolled, key: &Key) -> Result<(Rc<Tunnel>, Driver), Failure> {
+    let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, key.peer).await?;
+    dial::watch_peer(&tcp).map_err(dial::exhausted)?;
+    let secured = Secured::connect(enrolled.workload.hbone_connector(&key.identity), tcp).await?;
+    Tunnel::open(secured).await
+}
+
+async fn drive(enrolled: &Enrolled, key: &Key, tunnel: Rc<Tunnel>, mut driver: Driver) {
+    let mut phase = enrolled.phase();
+    tokio::select! {
+        () = driver.run() => {}
+        _ = phase.wait_for(|phase| *phase != Phase::Serving) => {}
+    }
+    enrolled.pool.retire(key, &tunnel);
+    drop(tunnel);
+    driver.finish().await;
+}
+
+/// Writes down how a relay ended.
+pub(super) fn close(record: &Record, reason: Reason, ended: Ended) {
+    match ended {
+        Ended::Finished => record.carried(reason),
+        Ended::App(Broken::Reset) => {
+            record.note("reset by the application");
+            record.carried(reason);
+        }
+        Ended::Far(Broken::Reset) => {
+            record.note("reset by the peer");
+            record.carried(reason);
+        }
+        Ended::App(Broken::Failed(failure)) | Ended::Far(Broken::Failed(failure)) => {
+            record.ended(failure.reason, &*failure.detail);
+        }
+    }
+}

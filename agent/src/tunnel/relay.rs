@@ -1,0 +1,225 @@
+//! Moving bytes between the application and the other side, both ways, in the task that asked for it.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+
+use super::leg::{Broken, Leg, Tcp};
+use crate::observe::Record;
+
+/// Relays until both directions have ended or one side breaks off; the other is then broken off too.
+pub(super) async fn relay(app: Tcp, far: impl Leg, record: &Record) -> Ended {
+    let mut gone = pin!(app.broken());
+    let mut relay = Relay {
+        app,
+        far,
+        up: Pump::default(),
+        down: Pump::default(),
+    };
+    poll_fn(|cx| match relay.poll(cx, record) {
+        Poll::Pending if relay.is_app_unheard() => gone.as_mut().poll(cx).map(|()| relay.abandon()),
+        polled => polled,
+    })
+    .await
+}
+
+/// How a relay ended.
+#[derive(Clone, Debug)]
+pub(super) enum Ended {
+    /// In both directions, by the applications.
+    Finished,
+    /// The application on this node broke off.
+    App(Broken),
+    /// The other side did.
+    Far(Broken),
+}
+
+struct Relay<F> {
+    app: Tcp,
+    far: F,
+    up: Pump,
+    down: Pump,
+}
+
+impl<F: Leg> Relay<F> {
+    fn poll(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Ended> {
+        let Self { app, far, up, down } = self;
+        let ended = match (
+            up.poll(cx, app, far, &record.sent),
+            down.poll(cx, far, app, &record.received),
+        ) {
+            (Poll::Ready(Err(at)), _) => at.ended(Ended::App, Ended::Far),
+            (_, Poll::Ready(Err(at))) => at.ended(Ended::Far, Ended::App),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ended::Finished),
+            _ => return self.poll_broken(cx),
+        };
+        app.reset();
+        far.reset();
+        Poll::Ready(ended)
+    }
+
+    /// A peer that has sent all it had can still break off.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let broken = ready!(self.far.poll_broken(cx));
+        self.app.reset();
+        Poll::Ready(Ended::Far(broken))
+    }
+
+    /// Whether nothing of the application is being waited for, so that its breaking off would go unnoticed.
+    fn is_app_unheard(&self) -> bool {
+        self.up.state != State::Open || !self.up.chunk.is_empty()
+    }
+
+    fn abandon(&mut self) -> Ended {
+        self.far.reset();
+        Ended::App(Broken::Reset)
+    }
+}
+
+/// One direction. It holds at most one chunk, which its sink has not taken yet.
+#[derive(Default)]
+struct Pump {
+    chunk: Bytes,
+    state: State,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    Finishing,
+    Done,
+}
+
+enum At {
+    Source(Broken),
+    Sink(Broken),
+}
+
+impl At {
+    fn ended(self, source: impl FnOnce(Broken) -> Ended, sink: impl FnOnce(Broken) -> Ended) -> Ended {
+        match self {
+            Self::Source(broken) => source(broken),
+            Self::Sink(broken) => sink(broken),
+        }
+    }
+}
+
+impl Pump {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Leg,
+        sink: &mut impl Leg,
+        moved: &Cell<u64>,
+    ) -> Poll<Result<(), At>> {
+        for _ in 0..ROUNDS {
+            ready!(self.poll_sink(cx, source, sink, moved))?;
+            if self.state == State::Done {
+                return Poll::Ready(Ok(()));
+            }
+            match source.poll_recv(cx).map_err(At::Source)? {
+                Poll::Ready(Some(chunk)) => self.chunk = chunk,
+                Poll::Ready(None) => self.state = State::Finishing,
+                Poll::Pending => {
+                    ready!(sink.poll_flush(cx)).map_err(At::Sink)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands on what is held, or the end.
+    fn poll_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Leg,
+        sink: &mut impl Leg,
+        moved: &Cell<u64>,
+    ) -> Poll<Result<(), At>> {
+        if !self.chunk.is_empty() {
+            let before = self.chunk.len();
+            let sent = sink.poll_send(cx, &mut self.chunk);
+            let taken = before - self.chunk.len();
+            moved.set(moved.get() + taken as u64);
+            source.consumed(taken);
+            return sent.map_err(At::Sink);
+        }
+        if self.state == State::Finishing {
+            ready!(sink.poll_finish(cx)).map_err(At::Sink)?;
+            self.state = State::Done;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Chunks that one direction moves before the worker's other connections have their turn.
+const ROUNDS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::{rc::Rc, sync::Arc};
+
+    use culvert_policy::Reason;
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+        sync::Notify,
+    };
+
+    use super::*;
+    use crate::{
+        cluster::PodRef,
+        observe::{AccessLog, Direction},
+    };
+
+    /// A peer that takes nothing and says nothing.
+    struct Wall(Rc<Notify>);
+
+    impl Leg for Wall {
+        fn poll_recv(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+            Poll::Pending
+        }
+
+        fn poll_send(&mut self, _cx: &mut Context<'_>, _chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
+            self.0.notify_one();
+            Poll::Pending
+        }
+
+        fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_noticed_while_the_peer_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (agent, source) = listener.accept().await.unwrap();
+        let pod = PodRef {
+            namespace: "full".into(),
+            name: "sleep".into(),
+        };
+        let record = Record::new(Arc::new(AccessLog), Direction::Outbound, pod, source);
+        let stuck = Rc::new(Notify::new());
+        let relay = relay(Tcp::new(agent), Wall(Rc::clone(&stuck)), &record);
+        let aborting = async {
+            app.write_all(b"upload").await.unwrap();
+            stuck.notified().await;
+            app.set_zero_linger().unwrap();
+            drop(app);
+        };
+        let (ended, ()) = tokio::join!(relay, aborting);
+        assert!(matches!(ended, Ended::App(Broken::Reset)), "{ended:?}");
+        record.carried(Reason::PeerHbone);
+    }
+}
