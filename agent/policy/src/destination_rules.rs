@@ -23,8 +23,8 @@ struct NamespaceRules {
 
 /// The rules that are for one client namespace and one host, the one that wins first. Empty where there is none.
 ///
-/// Several rules for one host in one namespace are one: the oldest that sets TLS for the host, and the subsets of
-/// them all (Istio, `pilot/pkg/model/destination_rule.go`, `mergeDestinationRule`).
+/// Several rules for one host in one namespace are one: the subsets of them all, and what the oldest says of the host
+/// (Istio, `pilot/pkg/model/destination_rule.go`, `mergeDestinationRule`).
 #[derive(Clone, Debug, Default)]
 pub struct HostRules<'a> {
     rules: Vec<&'a DestinationRule>,
@@ -121,29 +121,20 @@ impl HostRules<'_> {
     }
 
     /// What they say of a port of the Service, at an endpoint with these labels: the subset's port, then the subset,
-    /// the rule's port, the rule. Of several subsets with the endpoint in them the first that sets TLS counts.
+    /// the rule's port, the rule. Of several subsets with the endpoint in them the first that decides counts.
     pub fn tls(&self, service_port: u16, labels: &Labels) -> Option<ClientTls> {
-        match self.subset_tls(service_port, labels) {
-            Some(decided) => decided,
-            None => self
-                .rules
-                .iter()
-                .find(|rule| rule.policy.sets_tls())?
-                .policy
-                .at(service_port),
-        }
-    }
-
-    fn subset_tls(&self, service_port: u16, labels: &Labels) -> Option<Option<ClientTls>> {
         let subsets = self
             .rules
             .iter()
             .flat_map(|rule| &rule.subsets)
             .filter(|subset| subset.has(labels));
-        subsets.map(|subset| &subset.policy).find_map(|policy| {
-            let port = policy.port_entry(service_port);
-            port.or_else(|| policy.tls.map(Some))
-        })
+        let policies = subsets
+            .map(|subset| &subset.policy)
+            .chain(self.rules.iter().map(|rule| &rule.policy));
+        policies
+            .into_iter()
+            .find(|policy| policy.decides(service_port))?
+            .at(service_port)
     }
 }
 
@@ -250,7 +241,7 @@ mod tests {
     #[test]
     fn a_rule_without_tls_changes_nothing() {
         let balancing = rule("full", "a", "httpbin", None);
-        assert_eq!(tls(&[balancing.clone()], "full"), None);
+        assert_eq!(tls(std::slice::from_ref(&balancing), "full"), None);
         assert_eq!(
             tls(&[balancing, rule(ROOT, "b", "*", Some(IstioMutual))], "full"),
             Some(IstioMutual)
