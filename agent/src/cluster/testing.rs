@@ -21,7 +21,9 @@ pub(super) fn object(value: &Value) -> Object {
 
 pub(super) fn index(objects: &[Value]) -> Index {
     let mut index = Index::new(settings());
-    objects.iter().for_each(|value| index.apply(object(value)));
+    for value in objects {
+        index.apply(object(value));
+    }
     index
 }
 
@@ -46,7 +48,7 @@ pub(super) fn index_of_files(files: &[&str]) -> Index {
     index
 }
 
-pub(super) fn namespace(name: &str, labels: Value) -> Value {
+pub(super) fn namespace(name: &str, labels: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
 
@@ -86,7 +88,7 @@ pub(super) fn slice(namespace: &str, service: &str, addresses: &[&str]) -> Value
     })
 }
 
-pub(super) fn peer_authentication(namespace: &str, spec: Value) -> Value {
+pub(super) fn peer_authentication(namespace: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
         "metadata": {"namespace": namespace, "name": "default"}, "spec": spec,

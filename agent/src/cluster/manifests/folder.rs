@@ -183,3 +183,6 @@ fn problem(
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ fn port_modes_single_out_their_ports() {
         let ports = json!({"8080": {"mode": port_mode}});
         peer_authentication(
             "ns",
-            json!({"selector": selector, "mtls": {"mode": mode}, "portLevelMtls": ports}),
+            &json!({"selector": selector, "mtls": {"mode": mode}, "portLevelMtls": ports}),
         )
     };
     expect(

@@ -36,14 +36,14 @@ fn a_pods_wish_beats_its_namespaces() {
         (&no, &ambient, true),
         (&no, &none, false),
     ] {
-        let index = index(&[namespace("ns", of_namespace.clone()), with_labels(of_pod.clone())]);
+        let index = index(&[namespace("ns", of_namespace), with_labels(of_pod.clone())]);
         assert_eq!(is_local(&index), expected, "{of_namespace} {of_pod}");
     }
 }
 
 #[test]
 fn a_namespaces_wish_counts_as_soon_as_it_is_known() {
-    let namespace = namespace("ns", json!({"culvert.io/capture": "enabled"}));
+    let namespace = namespace("ns", &json!({"culvert.io/capture": "enabled"}));
     assert!(is_local(&index(&[with_labels(json!({})), namespace])));
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    Destination, Index, KernelVerdict, Object, ObjectKey, PodRef, Verdict,
+    Destination, Index, KernelVerdict, Kind, Object, ObjectKey, PodRef, Verdict,
     testing::{at, destination_rule, namespace, object, peer_authentication, pod, service, settings, slice},
 };
 
@@ -24,15 +24,15 @@ fn any_object() -> impl Strategy<Value = Value> {
     prop_oneof![
         2 => (place(), "[a-c]", address(), any::<bool>()).prop_map(|(ns, name, ip, on)| pod(&ns, &name, ip, on)),
         1 => (place(), any::<bool>()).prop_map(|(name, on)| {
-            namespace(&name, if on { json!({"culvert.io/capture": "enabled"}) } else { json!({}) })
+            namespace(&name, &if on { json!({"culvert.io/capture": "enabled"}) } else { json!({}) })
         }),
         2 => (place(), "[sh]", vip).prop_map(|(ns, name, vip)| service(&ns, &name, vip)),
         2 => (place(), "[sh]", backends).prop_map(|(ns, name, backends)| slice(&ns, &name, &backends)),
         1 => (place(), host, tls).prop_map(|(ns, host, mode)| destination_rule(&ns, host, mode)),
-        1 => (place(), mode()).prop_map(|(ns, mode)| peer_authentication(&ns, json!({"mtls": {"mode": mode}}))),
+        1 => (place(), mode()).prop_map(|(ns, mode)| peer_authentication(&ns, &json!({"mtls": {"mode": mode}}))),
         1 => (place(), "[a-c]", mode(), port, mode()).prop_map(|(ns, app, mode, port, port_mode)| {
             let (selector, ports) = (json!({"matchLabels": {"app": app}}), json!({port: {"mode": port_mode}}));
-            peer_authentication(&ns, json!({"selector": selector, "mtls": {"mode": mode}, "portLevelMtls": ports}))
+            peer_authentication(&ns, &json!({"selector": selector, "mtls": {"mode": mode}, "portLevelMtls": ports}))
         }),
     ]
 }
@@ -81,7 +81,9 @@ proptest! {
     fn deleting_undoes_applying(before in any_cluster(), added in any_cluster()) {
         let mut changed = index(&before);
         added.iter().cloned().for_each(|object| changed.apply(object));
-        added.iter().for_each(|object| changed.delete(&object.key()));
+        for object in &added {
+            changed.delete(&object.key());
+        }
         let kept: Vec<ObjectKey> = added.iter().map(Object::key).collect();
         let rest: Vec<_> = before.iter().filter(|object| !kept.contains(&object.key())).cloned().collect();
         prop_assert_eq!(&changed.files, &index(&rest).files);
@@ -90,11 +92,7 @@ proptest! {
     #[test]
     fn a_list_leaves_nothing_of_what_was_there(before in any_cluster(), after in any_cluster()) {
         let mut relisted = index(&before);
-        for kind in [
-            crate::cluster::Kind::Namespace, crate::cluster::Kind::Pod, crate::cluster::Kind::Service,
-            crate::cluster::Kind::EndpointSlice, crate::cluster::Kind::PeerAuthentication,
-            crate::cluster::Kind::DestinationRule,
-        ] {
+        for kind in Kind::ALL.iter().copied() {
             relisted.reset(kind, after.iter().filter(|object| object.key().kind == kind).cloned().collect());
         }
         prop_assert_eq!(&relisted.files, &index(&after).files);

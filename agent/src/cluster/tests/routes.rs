@@ -188,7 +188,7 @@ fn ports_of_rules_are_the_services_and_ports_of_policies_the_containers() {
         let selector = json!({"matchLabels": {"app": "server"}});
         peer_authentication(
             "ns",
-            json!({"selector": selector, "portLevelMtls": {port: {"mode": "DISABLE"}}}),
+            &json!({"selector": selector, "portLevelMtls": {port: {"mode": "DISABLE"}}}),
         )
     };
     assert_eq!(
@@ -284,7 +284,9 @@ fn without_auto_mtls_only_rules_encrypt() {
         auto_mtls: false,
         ..settings()
     });
-    cluster().iter().for_each(|value| index.apply(object(value)));
+    for value in cluster() {
+        index.apply(object(&value));
+    }
     assert_eq!(
         decision(&index, "10.96.0.1:80"),
         (Verdict::Plaintext, Reason::AutoMtlsOff)
@@ -319,7 +321,7 @@ fn a_pod_in_the_nodes_network_is_known_by_its_slice() {
         host_pod,
         service("ns", "host", "10.96.0.8"),
         endpoints,
-        namespace("ns", json!({})),
+        namespace("ns", &json!({})),
     ];
     assert_eq!(
         decision(&with(&objects), "10.96.0.8:80"),
