@@ -36,9 +36,13 @@ impl Secured {
     }
 
     /// The server's side of a handshake.
-    pub(super) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> Result<Self, Failure> {
+    pub(super) async fn accept(
+        config: Arc<ServerConfig>,
+        tcp: TcpStream,
+        within: Duration,
+    ) -> Result<Self, Failure> {
         let handshake = TlsAcceptor::from(config).accept(tcp).into_fallible();
-        let stream = match timeout(HANDSHAKE, handshake).await.map_err(|_| late())? {
+        let stream = match timeout(within, handshake).await.map_err(|_| late())? {
             Ok(stream) => stream,
             Err((error, tcp)) => {
                 part(tcp).await;
@@ -61,8 +65,8 @@ impl Secured {
     }
 }
 
-/// Of a handshake, and of what an unfinished one may hold on to.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a handshake may take, and so hold on to memory.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 fn late() -> Failure {
     Failure::new(
