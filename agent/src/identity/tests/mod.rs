@@ -1,0 +1,6 @@
+//! Handshakes in memory between workloads, and between workloads and impostors.
+
+mod handshakes;
+mod impostors;
+mod mesh;
+mod rotation;
