@@ -1,7 +1,9 @@
 //! Culvert's node agent: see `ARCHITECTURE.md` for who knows what.
 
 pub mod cluster;
+pub mod enroll;
 pub mod identity;
+pub mod kernel;
 pub mod netns;
 pub mod observe;
 mod sys;

@@ -1,2 +1,72 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: everything a person or a machine does with this repository.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod apt;
+mod build;
+mod ebpf;
+mod lint;
+mod places;
+mod setup;
+mod step;
+mod test;
+mod vm;
+
+use step::{Interrupted, Steps};
+
+/// Builds, checks and tries Culvert.
+///
+/// Each command installs what it misses on a Debian machine, says what it does, and removes what it made, also on
+/// Ctrl-C. The exit status is 0 when everything went well, 1 when a step failed, 2 for a mistake on the command
+/// line and 130 when it was interrupted.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building and testing need
+    Setup,
+    /// Build the kernel programs, then the agent and the testbed
+    Build,
+    /// Check formatting, clippy, documentation, licences and advisories
+    Lint,
+    /// Build, lint, and run all tests; those in network namespaces need root
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let steps = Steps::new()?;
+    match command {
+        Command::Setup => setup::run(&steps),
+        Command::Build => build::run(&steps),
+        Command::Lint => lint::run(&steps),
+        Command::Test(options) => test::run(&steps, &options),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where a failure is told to the person who called"
+)]
+fn report(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Interrupted>() {
+        eprintln!("interrupted");
+        return ExitCode::from(130);
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

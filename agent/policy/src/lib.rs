@@ -1,10 +1,34 @@
 //! What Culvert decides, as pure functions: which transport a client uses towards an endpoint, what a
 //! server accepts on a port, and why. Nothing here knows a socket, a clock or an API server.
 
+mod admission;
+mod choice;
+mod destination_rule;
+mod destination_rules;
+mod host;
+mod meta;
+mod peer;
+mod peer_authentication;
+mod peer_authentications;
+mod port_modes;
 mod reason;
 mod spiffe;
+#[cfg(test)]
+mod testing;
 mod transport;
 
+pub use admission::{Admission, admit_hbone, admit_plaintext, admit_sidecar};
+pub use choice::{Choice, Question, choose};
+pub use destination_rule::{ClientTls, DestinationRule, ExportTo, Subset, TrafficPolicy, UnknownTlsMode};
+pub use destination_rules::{DestinationRules, HostRules};
+pub use host::{HostPattern, HostPatternError};
+pub use meta::{Labels, Meta, selects};
+pub use peer::{announced_status, capture_wish, workload_entry_status};
+pub use peer_authentication::{
+    ModeSetting, PeerAuthentication, PeerAuthenticationError, PeerAuthenticationSpec, UnknownMode,
+};
+pub use peer_authentications::PeerAuthentications;
+pub use port_modes::PortModes;
 pub use reason::Reason;
 pub use spiffe::{SpiffeId, SpiffeIdError};
 pub use transport::{Mode, PeerStatus, Transport};

@@ -47,6 +47,8 @@ reasons! {
     RuleMutual => "rule_mutual",
     /// `PeerAuthentication` says `DISABLE` at the endpoint.
     ModeDisable => "mode_disable",
+    /// `PeerAuthentication` at the server says `PERMISSIVE`, or nothing, and the client sent plaintext.
+    ModePermissive => "mode_permissive",
     /// A pod speaks to itself.
     SelfCall => "self_call",
 
@@ -65,6 +67,8 @@ reasons! {
     // Refused by the server's policy.
     /// `PeerAuthentication` says `STRICT` and the connection was plaintext.
     ModeStrict => "mode_strict",
+    /// The cluster does not know the pod, or no more.
+    UnknownPod => "unknown_pod",
     /// The CONNECT target is not an address of this pod.
     TargetNotThisPod => "target_not_this_pod",
     /// The CONNECT target is one of the agent's own ports, or loopback.

@@ -1,13 +1,40 @@
 //! The cluster as the agent knows it: objects in, decisions out.
+//!
+//! Objects are checked when they are made ([`decode`]); [`Index`] takes them in and answers. It is synchronous and
+//! knows no socket, no clock and no API server. [`Cluster`] shares it between threads.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+mod address;
+mod backends;
+mod decide;
+mod decode;
+mod destinations;
+mod handle;
+mod index;
+mod istio;
+mod local;
+pub mod manifests;
+mod model;
+mod multimap;
+mod object;
+mod problem;
+mod route;
+mod settings;
+#[cfg(test)]
+mod testing;
 
-use culvert_policy::{Mode, PeerStatus, Reason, SpiffeId};
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use culvert_policy::SpiffeId;
+
+pub use culvert_policy::{Admission, PortModes};
+pub use decode::{Rejected, decode};
+pub use handle::Cluster;
+pub use index::Index;
+pub use local::NotEnrollable;
+pub use object::{Kind, Object, ObjectKey};
+pub use problem::Problem;
+pub use route::{Route, Verdict};
+pub use settings::{Captured, Settings};
 
 /// A pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +43,16 @@ pub struct PodRef {
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
+}
+
+impl PodRef {
+    /// The pod of that name in that namespace.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
 }
 
 impl fmt::Display for PodRef {
@@ -54,43 +91,3 @@ pub enum KernelVerdict {
     /// Send it to the agent.
     Capture,
 }
-
-/// The mode of each container port of one enrolled pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PortModes {
-    /// Of each port that is not listed.
-    pub default: Mode,
-    /// Of ports that differ from it.
-    pub ports: BTreeMap<u16, Mode>,
-}
-
-/// Where one connection of an enrolled pod goes, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The address to reach: the origin itself, or the endpoint that was chosen for a Service's address.
-    pub endpoint: SocketAddr,
-    /// The pod behind it, where there is one.
-    pub peer: Option<PodRef>,
-    /// What the endpoint can speak.
-    pub status: PeerStatus,
-    /// How it is carried.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// How a connection is carried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it is.
-    Plaintext,
-    /// Over HBONE, to a peer that must show this identity.
-    Hbone(SpiffeId),
-    /// Over sidecar mTLS, to a peer that must show this identity.
-    Sidecar(SpiffeId),
-    /// Not at all.
-    Refuse,
-}
-
-/// Whether a server pod accepts one connection, and why (not).
-pub type Admission = Result<Reason, Reason>;

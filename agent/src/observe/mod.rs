@@ -1,6 +1,7 @@
 //! One record per connection, and what becomes of it.
 
 mod access_log;
+mod plaintext;
 mod record;
 
 use std::{fmt, net::SocketAddr, time::Duration};
@@ -8,6 +9,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use culvert_policy::{Reason, SpiffeId, Transport};
 
 pub use access_log::AccessLog;
+pub use plaintext::PlaintextLog;
 pub use record::Record;
 
 use crate::cluster::PodRef;

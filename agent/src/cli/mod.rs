@@ -1,0 +1,148 @@
+//! The command line: every mistake is reported, all together.
+
+mod flags;
+mod options;
+
+use std::{ffi::OsString, fmt};
+
+pub(crate) use self::options::{AgentOptions, DetachOptions, LogFormat};
+use self::flags::{Flag, Given};
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Print this and succeed.
+    Print(String),
+    /// Serve a node.
+    Agent(Box<AgentOptions>),
+    /// Remove what an agent left in the kernel.
+    Detach(DetachOptions),
+}
+
+/// Everything that is wrong with a command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|mistake| writeln!(f, "culvert: {mistake}"))?;
+        f.write_str("culvert: see `culvert --help`")
+    }
+}
+
+struct Subcommand {
+    name: &'static str,
+    about: &'static str,
+    flags: &'static [Flag],
+    parse: fn(&mut Given) -> Option<Command>,
+}
+
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "agent",
+        about: "Serve the pods of one node until SIGTERM or SIGINT",
+        flags: options::AGENT_FLAGS,
+        parse: |given| AgentOptions::parse(given).map(|options| Command::Agent(Box::new(options))),
+    },
+    Subcommand {
+        name: "detach",
+        about: "Remove the programs that an agent left attached, so that its pods are left alone",
+        flags: options::DETACH_FLAGS,
+        parse: |given| DetachOptions::parse(given).map(Command::Detach),
+    },
+];
+
+/// Reads a command line, without the program's own name.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Mistakes> {
+    let mut arguments = arguments.into_iter();
+    let first = arguments.next().map(|argument| argument.to_string_lossy().into_owned());
+    match first.as_deref() {
+        Some("--help" | "-h" | "help") => Ok(Command::Print(help())),
+        Some("--version" | "-V") => Ok(Command::Print(format!("culvert {}\n", env!("CARGO_PKG_VERSION")))),
+        Some(name) => match SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) {
+            Some(subcommand) => parse_subcommand(subcommand, arguments),
+            None => Err(Mistakes(vec![format!("there is no command {name:?}; expected one of {}", names())])),
+        },
+        None => Err(Mistakes(vec![format!("expected a command, one of {}", names())])),
+    }
+}
+
+fn parse_subcommand(
+    subcommand: &Subcommand,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Command, Mistakes> {
+    let mut given = Given::read(subcommand.flags, arguments);
+    if given.wants_help() {
+        return Ok(Command::Print(subcommand_help(subcommand)));
+    }
+    let command = (subcommand.parse)(&mut given);
+    match (command, given.into_mistakes()) {
+        (Some(command), mistakes) if mistakes.is_empty() => Ok(command),
+        (_, mistakes) => Err(Mistakes(mistakes)),
+    }
+}
+
+fn names() -> String {
+    SUBCOMMANDS.iter().map(|subcommand| subcommand.name).collect::<Vec<_>>().join(", ")
+}
+
+fn help() -> String {
+    let mut text = "Kernel-level, transparent mutual TLS for Kubernetes nodes\n\nUsage: culvert COMMAND [FLAGS]\n\nCommands:\n".to_owned();
+    for subcommand in SUBCOMMANDS {
+        text += &format!("  {:8} {}\n", subcommand.name, subcommand.about);
+    }
+    text + "\n`culvert COMMAND --help` lists a command's flags.\n\nExit status: 0 done, 1 failed, 64 the command line is wrong.\n"
+}
+
+fn subcommand_help(subcommand: &Subcommand) -> String {
+    let mut text = format!("{}\n\nUsage: culvert {} [FLAGS]\n\nFlags:\n", subcommand.about, subcommand.name);
+    for flag in subcommand.flags {
+        text += &format!("  {:28} {}\n", format!("--{} {}", flag.name, flag.value), flag.help);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(line: &str) -> Result<Command, Mistakes> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn reports_every_mistake_at_once() {
+        let Err(Mistakes(mistakes)) =
+            parse_text("agent --failure maybe --workers 0 --drain soon --no-such --node a --node b stray")
+        else {
+            panic!("it was accepted");
+        };
+        for part in ["--failure", "--workers", "--drain", "--no-such", "--node", "\"stray\"", "--manifests"] {
+            assert_eq!(mistakes.iter().filter(|mistake| mistake.contains(part)).count(), 1, "{part} in {mistakes:#?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_its_value_does_not_eat_the_next_flag() {
+        let Err(Mistakes(mistakes)) = parse_text("agent --node --manifests /m") else { panic!("it was accepted") };
+        assert_eq!(mistakes, ["--node needs a value, NAME"]);
+    }
+
+    #[test]
+    fn takes_values_after_a_space_or_an_equals_sign() {
+        let spaced = parse_text("agent --node n1 --manifests /m --failure open --cert-lifetime 1h");
+        let equals = parse_text("agent --node=n1 --manifests=/m --failure=open --cert-lifetime=1h");
+        assert!(spaced.is_ok(), "{spaced:?}");
+        assert_eq!(spaced, equals);
+    }
+
+    #[test]
+    fn help_names_each_flag() {
+        for subcommand in SUBCOMMANDS {
+            let Ok(Command::Print(text)) = parse_text(&format!("{} --help", subcommand.name)) else {
+                panic!("no help for {}", subcommand.name)
+            };
+            assert!(subcommand.flags.iter().all(|flag| text.contains(flag.name)), "{text}");
+        }
+    }
+}

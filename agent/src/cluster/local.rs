@@ -1,0 +1,68 @@
+//! The pods of one node.
+
+use std::{fmt, sync::Arc};
+
+use super::{Index, LocalPod, PodRef, model::Pod};
+
+/// Why a pod that asks to be enrolled never can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NotEnrollable {
+    /// It shares the node's network, so its connections are not told from the node's.
+    HostNetwork,
+    /// It has no UID, by which its cgroup is found.
+    NoUid,
+}
+
+impl Index {
+    /// The pods of a node that ask to be enrolled, are Running and have an address, by name.
+    pub fn local_pods(&self, node: &str) -> Vec<LocalPod> {
+        let pods = self
+            .wishing(node)
+            .filter(|pod| pod.is_peer() && not_enrollable(pod).is_none());
+        pods.map(|pod| self.local_pod(pod)).collect()
+    }
+
+    /// The pods of a node that ask to be enrolled and never can be, by name.
+    pub fn not_enrollable(&self, node: &str) -> Vec<(PodRef, NotEnrollable)> {
+        let pods = self.wishing(node);
+        pods.filter_map(|pod| Some((pod.reference(), not_enrollable(pod)?)))
+            .collect()
+    }
+
+    fn wishing<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
+        let pods = self
+            .files
+            .pods_by_node
+            .get(&Arc::from(node))
+            .filter_map(|pod| self.pod(pod));
+        pods.filter(|pod| self.wishes_capture(pod))
+    }
+
+    fn local_pod(&self, pod: &Pod) -> LocalPod {
+        LocalPod {
+            pod: pod.reference(),
+            uid: pod.uid.clone(),
+            identity: self.identity(pod),
+            addresses: pod.addresses.clone(),
+        }
+    }
+}
+
+fn not_enrollable(pod: &Pod) -> Option<NotEnrollable> {
+    if pod.host_network {
+        Some(NotEnrollable::HostNetwork)
+    } else if pod.uid.is_empty() {
+        Some(NotEnrollable::NoUid)
+    } else {
+        None
+    }
+}
+
+impl fmt::Display for NotEnrollable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HostNetwork => "the pod uses the node's network (hostNetwork: true)",
+            Self::NoUid => "the pod has no metadata.uid",
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! The directory itself: reading it, and following its changes.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+use tracing::{error, info, warn};
+
+use super::folder::{Contents, Folder};
+use crate::cluster::{Cluster, Index, ObjectKey};
+
+/// A directory of manifests: files named `*.yaml`, `*.yml` or `*.json`, subdirectories left aside.
+#[derive(Debug)]
+pub struct ManifestDir {
+    path: PathBuf,
+    folder: Folder,
+    applied: BTreeSet<ObjectKey>,
+    watcher: RecommendedWatcher,
+    watched: Option<Inode>,
+    changed: Arc<Notify>,
+}
+
+/// The directory is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestDirError {
+    /// It cannot be listed.
+    #[error("cannot read the manifest directory {path}: {source}; it has to exist and be readable", path = .path.display())]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Its changes cannot be followed.
+    #[error("cannot watch the manifest directory {path}: {source}; see fs.inotify.max_user_watches and max_user_instances", path = .path.display())]
+    Unwatchable {
+        /// The directory.
+        path: PathBuf,
+        /// What the watcher says.
+        source: notify::Error,
+    },
+}
+
+/// Device and number of a directory: another one may take its name.
+type Inode = (u64, u64);
+
+/// How long the directory has to be quiet before it is read: several files are often written at once.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How long a directory that is never quiet goes unread.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often a directory that went away is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The largest file that is read, in bytes: more than a thousand objects of the largest size that Kubernetes stores.
+const MAX_FILE: u64 = 64 << 20;
+
+impl ManifestDir {
+    /// Begins to watch a directory. Nothing is read yet, so nothing that changes from now on is missed.
+    pub fn open(path: &Path) -> Result<Self, ManifestDirError> {
+        let changed = Arc::new(Notify::new());
+        let signal = changed.clone();
+        let unwatchable = |source| ManifestDirError::Unwatchable {
+            path: path.to_owned(),
+            source,
+        };
+        let on_event = move |event: notify::Result<Event>| {
+            if event.map_or(true, |event| is_change(event.kind)) {
+                signal.notify_one();
+            }
+        };
+        let watcher = notify::recommended_watcher(on_event).map_err(unwatchable)?;
+        let (folder, applied) = (Folder::default(), BTreeSet::new());
+        let mut directory = Self {
+            path: path.to_owned(),
+            folder,
+            applied,
+            watcher,
+            watched: None,
+            changed,
+        };
+        directory.watch()?;
+        Ok(directory)
+    }
+
+    /// Brings the cluster up to what the directory says now. To be called once before anything else runs.
+    pub fn load(&mut self, cluster: &Cluster) -> Result<(), ManifestDirError> {
+        self.watch()?;
+        let files = list(&self.path).map_err(|source| self.unreadable(source))?;
+        let settings = cluster.read().settings().clone();
+        for file in &files {
+            match read(&self.path.join(file)) {
+                Ok(text) => self.folder.put(file, text, &settings),
+                Err(error) => self.folder.put_unreadable(file, error.to_string()),
+            }
+        }
+        self.folder.retain(&files);
+        self.apply(cluster);
+        Ok(())
+    }
+
+    /// Follows the directory for ever. While it is away, what it said last stays in force.
+    pub async fn run(mut self, cluster: Cluster) {
+        loop {
+            self.changed.notified().await;
+            self.settle().await;
+            if let Err(error) = self.load(&cluster) {
+                error!(%error, "the last known manifests stay in force");
+                self.wait_for_return(&cluster).await;
+            }
+        }
+    }
+
+    async fn settle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && timeout(QUIET, self.changed.notified()).await.is_ok() {}
+    }
+
+    async fn wait_for_return(&mut self, cluster: &Cluster) {
+        while self.load(cluster).is_err() {
+            sleep(RETRY).await;
+        }
+        info!(path = %self.path.display(), "the manifest directory is back");
+    }
+
+    /// Watches whatever directory has the name now.
+    fn watch(&mut self) -> Result<(), ManifestDirError> {
+        let inode = inode(&self.path).map_err(|source| self.unreadable(source))?;
+        if self.watched == Some(inode) {
+            return Ok(());
+        }
+        if self.watched.take().is_some() {
+            // The watch of a directory that is gone went with it.
+            let _ = self.watcher.unwatch(&self.path);
+        }
+        let watching = self.watcher.watch(&self.path, RecursiveMode::NonRecursive);
+        watching.map_err(|source| ManifestDirError::Unwatchable {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.watched = Some(inode);
+        Ok(())
+    }
+
+    fn apply(&mut self, cluster: &Cluster) {
+        let Contents { objects, problems } = self.folder.contents();
+        let now: BTreeSet<ObjectKey> = objects.keys().cloned().collect();
+        cluster.update(|index: &mut Index| {
+            self.applied.difference(&now).for_each(|key| index.delete(key));
+            objects.into_values().for_each(|object| index.apply(object));
+        });
+        self.applied = now;
+        for problem in cluster.report(problems) {
+            warn!(%problem, "manifest not taken in");
+        }
+    }
+
+    fn unreadable(&self, source: io::Error) -> ManifestDirError {
+        ManifestDirError::Unreadable {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Reading the directory makes events, too; they must not make it read again.
+const fn is_change(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if !matches!(access, AccessKind::Close(AccessMode::Write)))
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn list(path: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        match entry.file_name().into_string() {
+            Ok(name) if is_manifest(&name) && entry.path().is_file() => drop(names.insert(name)),
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+fn is_manifest(name: &str) -> bool {
+    let extension = Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str());
+    !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = fs::File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)?;
+    if read as u64 > MAX_FILE {
+        return Err(io::Error::other(format!(
+            "expected at most {MAX_FILE} bytes, found more: split the file"
+        )));
+    }
+    Ok(text)
+}

@@ -1,0 +1,185 @@
+//! The contents of the directory, and which of them are in force. It knows no file system.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracing::debug;
+
+use super::documents::{Document, Item, read};
+use crate::cluster::{Object, ObjectKey, Rejected, Settings, decode, problem::Problem};
+
+/// All files that were read, by name.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    files: BTreeMap<String, File>,
+}
+
+/// What the folder says as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) objects: BTreeMap<ObjectKey, Object>,
+    pub(super) problems: Vec<Problem>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    text: String,
+    objects: BTreeMap<ObjectKey, Placed>,
+    problems: Vec<Problem>,
+}
+
+/// An object and the document that it stands in, or stood in when it last could be read.
+#[derive(Clone, Debug)]
+struct Placed {
+    document: usize,
+    object: Object,
+}
+
+impl Folder {
+    /// Takes in a file. Of an object that is broken now, or that may hide in a document that cannot be read, what
+    /// this file said before stays in force.
+    pub(super) fn put(&mut self, name: &str, text: String, settings: &Settings) {
+        let file = self.files.entry(name.to_owned()).or_default();
+        if file.text != text || !file.problems.is_empty() {
+            let reading = Reading::of(name, &text, settings);
+            *file = reading.after(&file.objects, text);
+        }
+    }
+
+    /// Takes note that a file cannot be read: what it said before stays in force.
+    pub(super) fn put_unreadable(&mut self, name: &str, reason: String) {
+        let file = self.files.entry(name.to_owned()).or_default();
+        file.problems = vec![problem(name, None, None, "", reason)];
+    }
+
+    /// Forgets all files but these.
+    pub(super) fn retain(&mut self, names: &BTreeSet<String>) {
+        self.files.retain(|name, _| names.contains(name));
+    }
+
+    /// What is in force: of two documents for one object the first, by file name and then by place.
+    pub(super) fn contents(&self) -> Contents {
+        let mut first: BTreeMap<&ObjectKey, (&str, &Placed)> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (name, file) in &self.files {
+            problems.extend(file.problems.iter().cloned());
+            for (key, placed) in &file.objects {
+                let (winner, won) = *first.entry(key).or_insert((name, placed));
+                if winner != name {
+                    problems.push(duplicate(name, placed.document, key, winner, won.document));
+                }
+            }
+        }
+        problems.sort();
+        let objects = first
+            .into_iter()
+            .map(|(key, (_, placed))| (key.clone(), placed.object.clone()));
+        Contents {
+            objects: objects.collect(),
+            problems,
+        }
+    }
+}
+
+/// What one file says, by itself.
+#[derive(Default)]
+struct Reading {
+    objects: BTreeMap<ObjectKey, Placed>,
+    problems: Vec<Problem>,
+    /// Objects that are written here but broken.
+    broken: BTreeSet<ObjectKey>,
+    /// There may be more of them: some document's object could not be told.
+    broken_unknown: bool,
+}
+
+impl Reading {
+    fn of(name: &str, text: &str, settings: &Settings) -> Self {
+        let mut reading = Self::default();
+        for document in read(name, text) {
+            reading.take(name, document, settings);
+        }
+        reading
+    }
+
+    fn take(&mut self, name: &str, document: Document, settings: &Settings) {
+        match document.items {
+            Ok(items) => items
+                .iter()
+                .for_each(|item| self.take_item(name, document.number, item, settings)),
+            Err(reason) => {
+                self.broken_unknown = true;
+                self.problems
+                    .push(problem(name, Some(document.number), None, "", reason));
+            }
+        }
+    }
+
+    fn take_item(&mut self, name: &str, document: usize, item: &Item, settings: &Settings) {
+        match decode(&item.value, settings) {
+            Ok(Some(object)) => self.take_object(name, document, object),
+            Ok(None) => {
+                debug!(file = name, document, kind = %item.value["kind"], "of no use to the agent: ignored")
+            }
+            Err(rejected) => self.take_rejected(name, document, &item.path, rejected),
+        }
+    }
+
+    fn take_object(&mut self, name: &str, document: usize, object: Object) {
+        let key = object.key();
+        match self.objects.get(&key) {
+            Some(first) => self
+                .problems
+                .push(duplicate(name, document, &key, name, first.document)),
+            None => drop(self.objects.insert(key, Placed { document, object })),
+        }
+    }
+
+    fn take_rejected(&mut self, name: &str, document: usize, path: &str, rejected: Rejected) {
+        let field = format!("{path}{}", rejected.field);
+        self.problems.push(problem(
+            name,
+            Some(document),
+            rejected.key.clone(),
+            &field,
+            rejected.reason.to_string(),
+        ));
+        match rejected.key {
+            Some(key) => drop(self.broken.insert(key)),
+            None => self.broken_unknown = true,
+        }
+    }
+
+    fn after(mut self, before: &BTreeMap<ObjectKey, Placed>, text: String) -> File {
+        for (key, placed) in before {
+            if self.broken_unknown || self.broken.contains(key) {
+                self.objects.entry(key.clone()).or_insert_with(|| placed.clone());
+            }
+        }
+        File {
+            text,
+            objects: self.objects,
+            problems: self.problems,
+        }
+    }
+}
+
+fn duplicate(name: &str, document: usize, key: &ObjectKey, winner: &str, won: usize) -> Problem {
+    let reason =
+        format!("this object stands in {winner}, document {won}, already, and that counts: remove one");
+    problem(name, Some(document), Some(key.clone()), "metadata.name", reason)
+}
+
+fn problem(
+    name: &str,
+    document: Option<usize>,
+    object: Option<ObjectKey>,
+    field: &str,
+    reason: String,
+) -> Problem {
+    Problem {
+        file: name.to_owned(),
+        document,
+        object,
+        field: field.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,7 @@
+//! A directory of manifests as the source of the cluster's state.
+
+mod directory;
+mod documents;
+mod folder;
+
+pub use directory::{ManifestDir, ManifestDirError};

@@ -1,0 +1,124 @@
+//! Objects as they enter and leave the index.
+
+use std::{fmt, sync::Arc};
+
+use culvert_policy::{DestinationRule, Meta, PeerAuthentication};
+
+use super::model::{EndpointSlice, Namespace, Pod, Service};
+
+/// A kind of object that the index knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `v1` Namespace.
+    Namespace,
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Service.
+    Service,
+    /// `discovery.k8s.io` `EndpointSlice`.
+    EndpointSlice,
+    /// `security.istio.io` `PeerAuthentication`.
+    PeerAuthentication,
+    /// `networking.istio.io` `DestinationRule`.
+    DestinationRule,
+}
+
+/// Which object it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for a kind that has none.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// A checked object, cheap to clone. Made by [`decode`](super::decode()).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object(pub(super) Content);
+
+/// What the index keeps of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Namespace(Arc<Namespace>),
+    Pod(Arc<Pod>),
+    Service(Arc<Service>),
+    EndpointSlice(Arc<EndpointSlice>),
+    PeerAuthentication(Arc<PeerAuthentication>),
+    DestinationRule(Arc<DestinationRule>),
+}
+
+impl Object {
+    /// Which object it is.
+    pub fn key(&self) -> ObjectKey {
+        let (kind, meta) = match &self.0 {
+            Content::Namespace(it) => (Kind::Namespace, &it.meta),
+            Content::Pod(it) => (Kind::Pod, &it.meta),
+            Content::Service(it) => (Kind::Service, &it.meta),
+            Content::EndpointSlice(it) => (Kind::EndpointSlice, &it.meta),
+            Content::PeerAuthentication(it) => (Kind::PeerAuthentication, it.meta()),
+            Content::DestinationRule(it) => (Kind::DestinationRule, &it.meta),
+        };
+        ObjectKey::of(kind, meta)
+    }
+}
+
+impl ObjectKey {
+    fn of(kind: Kind, meta: &Meta) -> Self {
+        Self {
+            kind,
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+        }
+    }
+}
+
+impl Kind {
+    /// Each kind with its API group and the versions of it that are served.
+    pub(super) const SERVED: &[(Self, &str, &[&str])] = &[
+        (Self::Namespace, "", &["v1"]),
+        (Self::Pod, "", &["v1"]),
+        (Self::Service, "", &["v1"]),
+        (Self::EndpointSlice, "discovery.k8s.io", &["v1"]),
+        (Self::PeerAuthentication, "security.istio.io", &["v1", "v1beta1"]),
+        (
+            Self::DestinationRule,
+            "networking.istio.io",
+            &["v1", "v1beta1", "v1alpha3"],
+        ),
+    ];
+
+    /// Its name in `kind`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::Pod => "Pod",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::PeerAuthentication => "PeerAuthentication",
+            Self::DestinationRule => "DestinationRule",
+        }
+    }
+
+    /// Whether its objects live in namespaces.
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind.is_namespaced() {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        } else {
+            write!(f, "{} {}", self.kind, self.name)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Where one connection of an enrolled pod goes, and how.
+
+use std::net::SocketAddr;
+
+use culvert_policy::{Choice, PeerStatus, Reason, SpiffeId, Transport};
+
+use super::{
+    Index, PodRef,
+    decide::Peer,
+    model::{Pod, Service, ServicePort},
+};
+
+/// Where one connection of an enrolled pod goes, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The address to reach: the origin itself, or the endpoint that was chosen for a Service's address.
+    pub endpoint: SocketAddr,
+    /// The pod behind it, where there is one.
+    pub peer: Option<PodRef>,
+    /// What the endpoint can speak.
+    pub status: PeerStatus,
+    /// How it is carried.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// How a connection is carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it is.
+    Plaintext,
+    /// Over HBONE, to a peer that must show this identity.
+    Hbone(SpiffeId),
+    /// Over sidecar mTLS, to a peer that must show this identity.
+    Sidecar(SpiffeId),
+    /// Not at all.
+    Refuse,
+}
+
+impl Index {
+    /// Where a connection of `client` to `origin` goes, and how. `turn` picks among the ready endpoints of a Service:
+    /// the caller counts.
+    pub fn route(&self, client: &PodRef, origin: SocketAddr, turn: usize) -> Route {
+        let origin = SocketAddr::new(origin.ip().to_canonical(), origin.port());
+        if self.is_own_address(client, origin) {
+            return self_call(client, origin);
+        }
+        match self.service_at(origin) {
+            Some((service, port)) => self.service_route(client, origin, service, port, turn),
+            None => self.direct_route(client, origin),
+        }
+    }
+
+    fn is_own_address(&self, client: &PodRef, address: SocketAddr) -> bool {
+        self.pod(client)
+            .is_some_and(|pod| pod.addresses.contains(&address.ip()))
+    }
+
+    fn service_at(&self, origin: SocketAddr) -> Option<(&Service, &ServicePort)> {
+        let services = self.files.services_by_address.get(&origin.ip());
+        services
+            .filter_map(|service| self.files.services.get(service))
+            .find_map(|service| {
+                let port = service.port(origin.port())?;
+                Some((&**service, port))
+            })
+    }
+
+    fn service_route(
+        &self,
+        client: &PodRef,
+        origin: SocketAddr,
+        service: &Service,
+        port: &ServicePort,
+        turn: usize,
+    ) -> Route {
+        let backends = self.ready_backends(service, port, origin.is_ipv6());
+        let Some(backend) = turn.checked_rem(backends.len()).and_then(|at| backends.get(at)) else {
+            return refused(origin, Reason::NoEndpoint);
+        };
+        if self.is_own_address(client, backend.address) {
+            return self_call(client, backend.address);
+        }
+        let peer = self.backend_peer(backend);
+        let rules = self.rules(&client.namespace, service);
+        self.peer_route(
+            backend.address,
+            &peer,
+            self.choose(&peer, Some((&rules, port.number))),
+        )
+    }
+
+    fn direct_route(&self, client: &PodRef, origin: SocketAddr) -> Route {
+        let peer = self.direct_peer(origin);
+        let mut route = self.peer_route(origin, &peer, self.choose_direct(&client.namespace, origin));
+        if route.reason == Reason::PeerPlaintext && peer.pod.is_none() {
+            route.reason = Reason::UnknownAddress;
+        }
+        route
+    }
+
+    fn peer_route(&self, endpoint: SocketAddr, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> Route {
+        let (verdict, reason) = self.verdict(peer, choice);
+        Route {
+            endpoint,
+            peer: peer.pod.map(Pod::reference),
+            status: peer.status,
+            verdict,
+            reason,
+        }
+    }
+
+    fn verdict(&self, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> (Verdict, Reason) {
+        let (choice, identity) = match (choice, peer.pod.map(|pod| self.identity(pod))) {
+            (Err(reason), _) => return (Verdict::Refuse, reason),
+            (Ok(choice), identity) => (choice, identity),
+        };
+        match (choice.transport, identity) {
+            (Transport::Plaintext, _) => (Verdict::Plaintext, choice.reason),
+            (Transport::Hbone, Some(identity)) => (Verdict::Hbone(identity), choice.reason),
+            (Transport::Sidecar, Some(identity)) => (Verdict::Sidecar(identity), choice.reason),
+            (Transport::Hbone | Transport::Sidecar, None) => (Verdict::Refuse, Reason::PeerCannotMtls),
+            (Transport::Tls, _) => (Verdict::Refuse, Reason::TransportUnsupported),
+        }
+    }
+}
+
+fn self_call(client: &PodRef, endpoint: SocketAddr) -> Route {
+    let (verdict, reason) = (Verdict::Plaintext, Reason::SelfCall);
+    Route {
+        endpoint,
+        peer: Some(client.clone()),
+        status: PeerStatus::None,
+        verdict,
+        reason,
+    }
+}
+
+fn refused(endpoint: SocketAddr, reason: Reason) -> Route {
+    Route {
+        endpoint,
+        peer: None,
+        status: PeerStatus::None,
+        verdict: Verdict::Refuse,
+        reason,
+    }
+}

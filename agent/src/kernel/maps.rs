@@ -1,0 +1,311 @@
+//! The maps, typed: those that the control thread fills, and those that each worker reads on its own.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+};
+use culvert_abi::{
+    Agent, Config, FlowKey, Outcome, Pod, SocketAddress,
+    names::maps::{self, AGENT, CLIENTS, CONFIG, HEARTBEAT, LOST_EVENTS, ORIGINS, OUTCOMES, PEERS, PODS, PORTS},
+    port_mode, verdict,
+};
+use culvert_policy::Mode;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::events::Events;
+use crate::{
+    cluster::{Destination, KernelVerdict, PortModes},
+    tunnel,
+};
+
+/// A map could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel map {map} cannot be used")]
+pub struct MapsError {
+    map: &'static str,
+    source: MapError,
+}
+
+impl MapsError {
+    fn of(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self { map, source }
+    }
+
+    fn missing(map: &'static str) -> Self {
+        let source = MapError::InvalidName { name: map.to_owned() };
+        Self { map, source }
+    }
+}
+
+/// The maps that the control thread owns.
+pub struct ControlMaps {
+    config: Array<MapData, Config>,
+    in_force: Config,
+    heartbeat: Array<MapData, u64>,
+    agent: Array<MapData, Agent>,
+    pods: HashMap<MapData, u64, Pod>,
+    peers: Mirror,
+    ports: Mirror,
+    origins: MapData,
+    clients: MapData,
+    events: Option<MapData>,
+    outcomes: PerCpuArray<MapData, u64>,
+    lost_events: PerCpuArray<MapData, u64>,
+}
+
+impl ControlMaps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapsError> {
+        Ok(Self {
+            config: typed(ebpf, CONFIG)?,
+            in_force: Config::default(),
+            heartbeat: typed(ebpf, HEARTBEAT)?,
+            agent: typed(ebpf, AGENT)?,
+            pods: typed(ebpf, PODS)?,
+            peers: Mirror::new(typed(ebpf, PEERS)?),
+            ports: Mirror::new(typed(ebpf, PORTS)?),
+            origins: data(ebpf, ORIGINS)?,
+            clients: data(ebpf, CLIENTS)?,
+            events: Some(data(ebpf, maps::EVENTS)?),
+            outcomes: typed(ebpf, OUTCOMES)?,
+            lost_events: typed(ebpf, LOST_EVENTS)?,
+        })
+    }
+
+    /// Replaces the configuration.
+    pub fn configure(&mut self, config: Config) -> Result<(), MapsError> {
+        self.in_force = config;
+        self.config.set(0, config, 0).map_err(MapsError::of(CONFIG))
+    }
+
+    /// A sign of life.
+    pub fn beat(&mut self) -> Result<(), MapsError> {
+        let now = clock_gettime(ClockId::Monotonic);
+        let seconds = u64::try_from(now.tv_sec).expect("the time since boot is positive");
+        let nanoseconds = u64::try_from(now.tv_nsec).expect("a part of a second is positive");
+        self.heartbeat.set(0, seconds * 1_000_000_000 + nanoseconds, 0).map_err(MapsError::of(HEARTBEAT))
+    }
+
+    /// Announces the socket whose `connect()` will show the kernel the agent's cgroup.
+    pub fn introduce(&mut self, socket_cookie: u64) -> Result<(), MapsError> {
+        let agent = Agent { introduction: socket_cookie, cgroup: 0 };
+        self.agent.set(0, agent, 0).map_err(MapsError::of(AGENT))
+    }
+
+    /// The id of the agent's cgroup, if the kernel saw it.
+    pub fn agent_cgroup(&self) -> Result<Option<u64>, MapsError> {
+        let agent = self.agent.get(&0, 0).map_err(MapsError::of(AGENT))?;
+        Ok((agent.cgroup != 0).then_some(agent.cgroup))
+    }
+
+    /// Captures a pod's connections from now on.
+    pub fn insert_pod(&mut self, netns: u64, listeners: &[SocketAddr]) -> Result<(), MapsError> {
+        let of = |v4: bool| listeners.iter().find(|listener| listener.is_ipv4() == v4).copied();
+        let listener = |v4| of(v4).map_or_else(SocketAddress::default, SocketAddress::from);
+        let pod = Pod { v4: listener(true), v6: listener(false) };
+        self.pods.insert(netns, pod, 0).map_err(MapsError::of(PODS))
+    }
+
+    /// Leaves a pod's connections alone from now on.
+    pub fn remove_pod(&mut self, netns: u64) -> Result<(), MapsError> {
+        ignore_missing(self.pods.remove(&netns)).map_err(MapsError::of(PODS))
+    }
+
+    /// Replaces what one pod's ports accept; without modes, they accept what the application does. A listener of the
+    /// agent's is closed to the world outside the pod.
+    pub fn set_ports(
+        &mut self,
+        addresses: &[IpAddr],
+        modes: Option<&PortModes>,
+        listeners: &[SocketAddr],
+    ) -> Result<(), MapsError> {
+        let mut wanted = BTreeMap::new();
+        if let Some(modes) = modes {
+            for &address in addresses {
+                wanted.insert((address, 0), mode_word(modes.default));
+                wanted.extend(modes.ports.iter().map(|(&port, &mode)| ((address, port), mode_word(mode))));
+            }
+        }
+        wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::STRICT)));
+        self.ports.replace_where(|key| addresses.contains(&key.0), wanted).map_err(MapsError::of(PORTS))
+    }
+
+    /// Replaces the peer map. What does not fit is captured, and decided by the agent; true if that is so.
+    pub fn set_peers(&mut self, peers: &BTreeMap<Destination, KernelVerdict>) -> Result<bool, MapsError> {
+        let wanted = peers.iter().map(|(peer, verdict)| {
+            ((peer.address, peer.port.unwrap_or(0)), match verdict {
+                KernelVerdict::Pass => verdict::PASS,
+                KernelVerdict::Capture => verdict::CAPTURE,
+            })
+        });
+        let overflowed = match self.peers.replace_where(|_| true, wanted.collect()) {
+            Ok(()) => false,
+            Err(error) if is_full(&error) => true,
+            Err(error) => return Err(MapsError::of(PEERS)(error)),
+        };
+        if overflowed != (self.in_force.capture_unknown != 0) {
+            self.configure(Config { capture_unknown: u32::from(overflowed), ..self.in_force })?;
+        }
+        Ok(overflowed)
+    }
+
+    /// What became of every `connect()` so far.
+    pub fn outcomes(&self) -> Result<Vec<(Outcome, u64)>, MapsError> {
+        Outcome::ALL.iter().map(|&outcome| Ok((outcome, sum(&self.outcomes, outcome as u32, OUTCOMES)?))).collect()
+    }
+
+    /// How many events found no room.
+    pub fn lost_events(&self) -> Result<u64, MapsError> {
+        sum(&self.lost_events, 0, LOST_EVENTS)
+    }
+
+    /// The ring of plaintext connections; the first caller gets it.
+    pub fn events(&mut self) -> Option<Result<Events, MapsError>> {
+        let data = self.events.take()?;
+        Some(Events::new(data).map_err(MapsError::of(maps::EVENTS)))
+    }
+
+    /// What a worker opens the maps of a connection's path by.
+    pub fn for_workers(&self) -> Result<WorkerMapIds, MapsError> {
+        Ok(WorkerMapIds { origins: id(&self.origins, ORIGINS)?, clients: id(&self.clients, CLIENTS)? })
+    }
+}
+
+fn id(data: &MapData, name: &'static str) -> Result<u32, MapsError> {
+    Ok(data.info().map_err(MapsError::of(name))?.id())
+}
+
+const fn mode_word(mode: Mode) -> u32 {
+    match mode {
+        Mode::Strict => port_mode::STRICT,
+        Mode::Permissive | Mode::Disable => port_mode::OPEN,
+    }
+}
+
+fn sum(counters: &PerCpuArray<MapData, u64>, index: u32, map: &'static str) -> Result<u64, MapsError> {
+    Ok(counters.get(&index, 0).map_err(MapsError::of(map))?.iter().sum())
+}
+
+fn data(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, MapsError> {
+    match ebpf.take_map(name) {
+        Some(Map::HashMap(data) | Map::LruHashMap(data) | Map::RingBuf(data)) => Ok(data),
+        _ => Err(MapsError::missing(name)),
+    }
+}
+
+fn typed<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, MapsError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| MapsError::missing(name))?;
+    map.try_into().map_err(MapsError::of(name))
+}
+
+fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        // aya passes on what bpf(2) says of a key that is not there.
+        Err(error) if raw_os_error(&error) == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_full(error: &MapError) -> bool {
+    matches!(raw_os_error(error), Some(libc::E2BIG | libc::ENOSPC | libc::ENOMEM))
+}
+
+fn raw_os_error(error: &MapError) -> Option<i32> {
+    match error {
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        MapError::IoError(error) => error.raw_os_error(),
+        _ => None,
+    }
+}
+
+type Key = (IpAddr, u16);
+
+/// A map from addresses to words, and what was last written into it: only differences reach the kernel.
+struct Mirror {
+    map: HashMap<MapData, SocketAddress, u32>,
+    written: BTreeMap<Key, u32>,
+}
+
+impl Mirror {
+    const fn new(map: HashMap<MapData, SocketAddress, u32>) -> Self {
+        Self { map, written: BTreeMap::new() }
+    }
+
+    /// Makes the keys that `scope` accepts those of `wanted`. On an error what went in stays.
+    fn replace_where(&mut self, scope: impl Fn(&Key) -> bool, wanted: BTreeMap<Key, u32>) -> Result<(), MapError> {
+        let gone: BTreeSet<Key> =
+            self.written.keys().filter(|key| scope(key) && !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            ignore_missing(self.map.remove(&abi_key(key)))?;
+            self.written.remove(&key);
+        }
+        for (key, word) in wanted {
+            if self.written.get(&key) != Some(&word) {
+                self.map.insert(abi_key(key), word, 0)?;
+                self.written.insert(key, word);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn abi_key((address, port): Key) -> SocketAddress {
+    SocketAddress::new(address.into(), port)
+}
+
+/// The maps of a connection's path, by their ids.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerMapIds {
+    origins: u32,
+    clients: u32,
+}
+
+impl WorkerMapIds {
+    /// Opens them.
+    pub fn open(self) -> Result<WorkerMaps, MapsError> {
+        let origins = Map::LruHashMap(MapData::from_id(self.origins).map_err(MapsError::of(ORIGINS))?);
+        let clients = Map::HashMap(MapData::from_id(self.clients).map_err(MapsError::of(CLIENTS))?);
+        Ok(WorkerMaps {
+            origins: RefCell::new(origins.try_into().map_err(MapsError::of(ORIGINS))?),
+            clients: RefCell::new(clients.try_into().map_err(MapsError::of(CLIENTS))?),
+        })
+    }
+}
+
+/// The maps of a connection's path, as one worker holds them. aya asks for a unique reference where the kernel asks
+/// for none, so each is in a cell of its worker's thread.
+pub struct WorkerMaps {
+    origins: RefCell<HashMap<MapData, FlowKey, SocketAddress>>,
+    clients: RefCell<HashMap<MapData, FlowKey, SocketAddress>>,
+}
+
+impl tunnel::Kernel for WorkerMaps {
+    fn take_origin(&self, netns: u64, source: SocketAddr) -> Option<SocketAddr> {
+        let key = FlowKey::new(netns, source.into());
+        let mut origins = self.origins.borrow_mut();
+        let origin = origins.get(&key, 0).ok()?;
+        // A second connection from the same port writes its own entry before it can be accepted.
+        let _ = origins.remove(&key);
+        Some(origin.into())
+    }
+
+    fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<()> {
+        let mut clients = self.clients.borrow_mut();
+        let inserted = clients.insert(FlowKey::new(netns, agent.into()), SocketAddress::from(client), 0);
+        inserted.map_err(|error| io::Error::other(MapsError::of(CLIENTS)(error)))
+    }
+
+    fn withdraw_client(&self, netns: u64, agent: SocketAddr) {
+        let _ = self.clients.borrow_mut().remove(&FlowKey::new(netns, agent.into()));
+    }
+}

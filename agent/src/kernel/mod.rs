@@ -1,0 +1,15 @@
+//! The kernel's programs and maps: loading, attaching, pinning, and typed access.
+
+mod environment;
+mod events;
+mod log;
+mod maps;
+mod pins;
+mod programs;
+
+pub use environment::{EnvironmentError, Requirements};
+pub use events::Events;
+pub use log::KernelLog;
+pub use maps::{ControlMaps, MapsError, WorkerMapIds, WorkerMaps};
+pub use pins::{BPFFS, PinError, Pins};
+pub use programs::{Failure, LoadError, NodeLinks, Options, PodLink, Programs};

@@ -1,0 +1,206 @@
+//! The life of an agent: start in order, follow the cluster, end in order.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use culvert::{
+    cluster::{Captured, Cluster, Index, Settings, manifests::ManifestDir},
+    enroll::{Enroller, Parts},
+    identity::{Authority, Identities},
+    kernel::{Failure, Options, Pins, Programs, Requirements},
+    observe::{AccessLog, PlaintextLog},
+    tunnel::Workers,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::MissedTickBehavior,
+};
+use tracing::{info, warn};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::cli::{AgentOptions, LogFormat};
+
+/// A third of what the kernel allows.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Serves a node until a signal ends it.
+pub(crate) fn agent(options: AgentOptions) -> Result<()> {
+    init_log(&options);
+    let requirements = Requirements::check(options.cgroup_root.as_deref())?;
+    raise_file_limit()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(options, requirements))
+}
+
+async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let pins = Pins::open(&options.node)?;
+    let (cluster, manifests) = load_cluster(&options)?;
+    let identities = load_identities(&options)?;
+    let kernel = Options { failure: options.failure, log: options.kernel_log };
+    let (mut programs, mut maps) = Programs::load(&kernel)?;
+    spawn_kernel_log(&mut programs, &options);
+    let (observer, ids) = (Arc::new(AccessLog), maps.for_workers()?);
+    let open = move || ids.open().map_err(io::Error::other);
+    let workers = Workers::start(options.workers.get(), Arc::new(cluster.clone()), observer, open)
+        .context("cannot start the workers")?;
+    let events = maps.events().transpose()?;
+
+    tokio::spawn(manifests.run(cluster.clone()));
+    tokio::spawn(identities.clone().rotate());
+    let mut enroller = Enroller::new(Parts {
+        node: options.node.clone(),
+        cgroup_root: requirements.cgroup_root,
+        programs,
+        maps,
+        pins,
+        identities,
+        cluster: cluster.clone(),
+        workers,
+    });
+    let links = enroller.attach()?;
+    enroller.follow(Instant::now()).await?;
+    enroller.take_over(links)?;
+    if let Some(events) = events {
+        let log = PlaintextLog::new(cluster.clone(), AccessLog);
+        tokio::spawn(async move {
+            if let Err(error) = events.run(|event| log.write(event)).await {
+                warn!(%error, "plaintext connections are no longer recorded");
+            }
+        });
+    }
+    let (enrolled, waiting) = enroller.counts();
+    info!(node = options.node, enrolled, waiting, "ready");
+
+    let end = follow(&mut enroller, &cluster, &mut signals).await;
+    finish(enroller, &options).await?;
+    end
+}
+
+/// The control loop. It ends with a signal, or with an error of the kernel's.
+async fn follow(enroller: &mut Enroller, cluster: &Cluster, signals: &mut Signals) -> Result<()> {
+    let mut changes = cluster.changed();
+    let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let retry = enroller.next_retry();
+        tokio::select! {
+            name = signals.next() => {
+                info!(signal = name, "ending");
+                return Ok(());
+            }
+            _ = beat.tick() => {
+                enroller.beat()?;
+                enroller.release_ended().await?;
+            }
+            changed = changes.changed() => changed.context("the cluster's source ended")?,
+            () = until(retry) => {}
+        }
+        enroller.follow(Instant::now()).await?;
+    }
+}
+
+/// Drains. With `failure: closed` the programs stay and refuse until the next agent comes; else nothing stays.
+async fn finish(enroller: Enroller, options: &AgentOptions) -> Result<()> {
+    let Parts { workers, pins, mut maps, .. } = enroller.into_parts();
+    let beating = async {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            if let Err(error) = maps.beat() {
+                warn!(%error, "no sign of life for the kernel");
+            }
+        }
+    };
+    let cut = tokio::select! {
+        drained = workers.drain(options.drain) => drained.cut,
+        () = beating => unreachable!("it has no end"),
+    };
+    if options.failure == Failure::Open {
+        pins.detach_all()?;
+        info!(cut, "ended; pods are left alone");
+    } else {
+        info!(cut, "ended; what has to be captured is refused until an agent comes back, or `culvert detach` is run");
+    }
+    Ok(())
+}
+
+fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {
+    let cluster = Cluster::new(Index::new(Settings {
+        root_namespace: options.root_namespace.clone(),
+        trust_domain: options.trust_domain.clone(),
+        auto_mtls: true,
+        captured: Captured::ByWish,
+    }));
+    let manifests = ManifestDir::open(&options.manifests, &cluster)?;
+    Ok((cluster, manifests))
+}
+
+fn load_identities(options: &AgentOptions) -> Result<Identities> {
+    let authority = match &options.ca_dir {
+        Some(directory) => Authority::in_dir(directory, &options.trust_domain)?,
+        None => Authority::in_memory(&options.trust_domain)?,
+    };
+    Ok(Identities::new(authority, options.cert_lifetime))
+}
+
+fn spawn_kernel_log(programs: &mut Programs, options: &AgentOptions) {
+    if options.kernel_log.is_none() {
+        return;
+    }
+    if let Some(log) = programs.log() {
+        tokio::spawn(async move {
+            if let Err(error) = log.run().await {
+                warn!(%error, "the kernel's programs are no longer heard");
+            }
+        });
+    }
+}
+
+/// Each captured connection costs a file descriptor or two.
+fn raise_file_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).map_err(io::Error::from).context("cannot raise the limit of open files")
+}
+
+fn init_log(options: &AgentOptions) {
+    let filter = EnvFilter::new(&options.log);
+    let registry = tracing_subscriber::registry().with(filter);
+    match options.log_format {
+        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_ansi(false)).init(),
+        LogFormat::Json => {
+            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true)).init();
+        }
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

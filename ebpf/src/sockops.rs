@@ -1,0 +1,130 @@
+//! sockops: files the origin of a captured connection, and tells of those that the kernel left alone.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
+    },
+    helpers::generated::bpf_ktime_get_ns,
+    programs::SockOpsContext,
+};
+use culvert_abi::{
+    Direction, Event, EventKind, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress,
+};
+
+use crate::{
+    context::{address_of_family, flow_of, netns_cookie, remember},
+    maps::{CLIENTS, EVENTS, LOST_EVENTS, ORIGINS, PODS, count},
+};
+
+const UNUSED: u32 = 1;
+
+/// The hook. Nothing is decided here, so there is one return value.
+pub fn sockops(ctx: &SockOpsContext) -> u32 {
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => file_origin(ctx),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => opened(ctx, Direction::Outbound),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => opened(ctx, Direction::Inbound),
+        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
+        _ => {}
+    }
+    UNUSED
+}
+
+/// The SYN is about to leave: the agent accepts after it, and finds the origin filed.
+#[inline(always)]
+fn file_origin(ctx: &SockOpsContext) {
+    if let Some(flow) = flow_of(ctx) {
+        if flow.kind == FlowKind::Captured as u32 {
+            let key = FlowKey::new(netns_cookie(ctx), local(ctx));
+            // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find.
+            let _ = ORIGINS.insert(key, flow.origin, 0);
+        }
+    }
+}
+
+#[inline(always)]
+fn opened(ctx: &SockOpsContext, direction: Direction) {
+    let netns = netns_cookie(ctx);
+    // SAFETY: the agent replaces entries whole.
+    let Some(pod) = (unsafe { PODS.get(netns) }) else { return };
+    if !is_plaintext(ctx, netns, pod, direction) {
+        return;
+    }
+    // SAFETY: the helper takes nothing.
+    let since = unsafe { bpf_ktime_get_ns() };
+    let kind = match direction {
+        Direction::Outbound => FlowKind::PlaintextOutbound,
+        Direction::Inbound => FlowKind::PlaintextInbound,
+    };
+    if remember(ctx, Flow { since, kind: kind as u32, origin: SocketAddress::default() }) {
+        let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+        tell(ctx, EventKind::Opened, direction, since);
+    }
+}
+
+/// Whether the connection crosses the pod's border without the agent's doing.
+#[inline(always)]
+fn is_plaintext(ctx: &SockOpsContext, netns: u64, pod: &Pod, direction: Direction) -> bool {
+    let (local, remote) = (local(ctx), remote(ctx));
+    if remote.address.is_loopback() {
+        return false;
+    }
+    match direction {
+        Direction::Outbound => !pod.owns(remote.address) && flow_of(ctx).is_none_or(|flow| flow.kind == 0),
+        Direction::Inbound => {
+            // SAFETY: the agent writes an entry before the connection exists and removes it after.
+            let tunnelled = unsafe { CLIENTS.get(FlowKey::new(netns, remote)).is_some() };
+            !tunnelled && !pod.owns(remote.address) && local.port != HBONE_PORT
+        }
+    }
+}
+
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let Some(flow) = flow_of(ctx) else { return };
+    if flow.kind == FlowKind::PlaintextOutbound as u32 {
+        tell(ctx, EventKind::Closed, Direction::Outbound, flow.since);
+    } else if flow.kind == FlowKind::PlaintextInbound as u32 {
+        tell(ctx, EventKind::Closed, Direction::Inbound, flow.since);
+    }
+}
+
+#[inline(always)]
+fn tell(ctx: &SockOpsContext, kind: EventKind, direction: Direction, since: u64) {
+    let Some(mut slot) = EVENTS.reserve(0) else {
+        return count(&LOST_EVENTS, 0);
+    };
+    // SAFETY: the helper takes nothing; the context is valid for as long as the hook runs.
+    let (now, sent, received) =
+        unsafe { (bpf_ktime_get_ns(), (*ctx.ops).bytes_acked, (*ctx.ops).bytes_received) };
+    slot.write(Event {
+        kind: kind as u32,
+        direction: direction as u32,
+        netns: netns_cookie(ctx),
+        local: local(ctx),
+        remote: remote(ctx),
+        age: now.saturating_sub(since),
+        sent,
+        received,
+    });
+    slot.submit(0);
+}
+
+#[inline(always)]
+fn local(ctx: &SockOpsContext) -> SocketAddress {
+    let ops = ctx.ops;
+    // SAFETY: the context is valid for as long as the hook runs.
+    let address = unsafe { address_of_family(ctx.family(), &raw const (*ops).local_ip4, &raw const (*ops).local_ip6) };
+    SocketAddress::new(address, ctx.local_port() as u16)
+}
+
+#[inline(always)]
+fn remote(ctx: &SockOpsContext) -> SocketAddress {
+    let ops = ctx.ops;
+    // SAFETY: the context is valid for as long as the hook runs.
+    let address =
+        unsafe { address_of_family(ctx.family(), &raw const (*ops).remote_ip4, &raw const (*ops).remote_ip6) };
+    // Unlike the local port, this one is in network order, in the upper half of a word (linux/bpf.h, bpf_sock_ops).
+    SocketAddress::new(address, u32::from_be(ctx.remote_port()) as u16)
+}

@@ -1,0 +1,205 @@
+//! `cargo xtask setup`: what the machine has to have, and how it comes to have it.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    apt,
+    ebpf::Compiler,
+    places,
+    step::{Steps, say, shown},
+};
+
+/// What a piece is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To compile.
+    Build,
+    /// To look over what was written.
+    Lint,
+    /// To make nodes and pods, and to run applications in them.
+    Pods,
+    /// To run tests.
+    Test,
+    /// To boot other kernels.
+    Kernels,
+}
+
+/// Installs everything that is missing.
+pub(crate) fn run(steps: &Steps) -> anyhow::Result<()> {
+    use Purpose::{Build, Kernels, Lint, Pods, Test};
+    ensure(steps, &[Build, Lint, Pods, Test, Kernels])?;
+    say("everything that building and testing need is there");
+    Ok(())
+}
+
+/// Installs what is missing for some purposes; runs nothing when all of it is there.
+pub(crate) fn ensure(steps: &Steps, purposes: &[Purpose]) -> anyhow::Result<()> {
+    let missing = missing(purposes);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !apt::is_usable() {
+        return Err(by_hand(&missing));
+    }
+    for piece in &missing {
+        say(&format!("missing: {}", piece.name));
+    }
+    install(steps, &missing)?;
+    match self::missing(purposes).first() {
+        None => Ok(()),
+        Some(piece) => bail!("{} is still missing after it was installed", piece.name),
+    }
+}
+
+/// Something a machine may lack.
+struct Piece {
+    name: &'static str,
+    purpose: Purpose,
+    found: Found,
+    source: Source,
+}
+
+enum Found {
+    Command(&'static str),
+    File(&'static str),
+    EbpfCompiler,
+    EbpfClippy,
+}
+
+enum Source {
+    Debian(&'static [&'static str]),
+    /// A crate, with the arguments after `cargo install --locked`.
+    Crate(&'static [&'static str]),
+}
+
+const LLVM: &str = "/usr/lib/llvm-22";
+
+#[rustfmt::skip]
+const PIECES: &[Piece] = &[
+    Piece::debian("a compiler for the kernel programs", Purpose::Build, Found::EbpfCompiler, &["rustc-web", "cargo-web", "rust-web-src"]),
+    Piece::debian("LLVM 22", Purpose::Build, Found::File("/usr/lib/llvm-22/bin/llvm-config"), &["llvm-22-dev"]),
+    Piece::debian("zstd for LLVM", Purpose::Build, Found::File("/usr/include/zstd.h"), &["libzstd-dev"]),
+    Piece::debian("zlib for LLVM", Purpose::Build, Found::File("/usr/include/zlib.h"), &["zlib1g-dev"]),
+    Piece::debian("a C compiler", Purpose::Build, Found::Command("cc"), &["gcc", "libc6-dev"]),
+    Piece::debian("cmake", Purpose::Build, Found::Command("cmake"), &["cmake"]),
+    Piece::debian("make", Purpose::Build, Found::Command("make"), &["make"]),
+    Piece::debian("pkg-config", Purpose::Build, Found::Command("pkg-config"), &["pkg-config"]),
+    Piece::cargo("bpf-linker", Purpose::Build, &["bpf-linker@0.13.0", "--no-default-features", "--features", "llvm-22"]),
+    Piece::debian("clippy for the kernel programs", Purpose::Lint, Found::EbpfClippy, &["rust-web-clippy"]),
+    Piece::cargo("cargo-deny", Purpose::Lint, &["cargo-deny@0.20.2"]),
+    Piece::debian("ip", Purpose::Pods, Found::Command("ip"), &["iproute2"]),
+    Piece::debian("nft", Purpose::Pods, Found::Command("nft"), &["nftables"]),
+    Piece::debian("tcpdump", Purpose::Pods, Found::Command("tcpdump"), &["tcpdump"]),
+    Piece::debian("curl", Purpose::Pods, Found::Command("curl"), &["curl"]),
+    Piece::debian("nginx", Purpose::Pods, Found::Command("nginx"), &["nginx-light"]),
+    Piece::debian("iperf3", Purpose::Pods, Found::Command("iperf3"), &["iperf3"]),
+    Piece::debian("wrk", Purpose::Pods, Found::Command("wrk"), &["wrk"]),
+    Piece::cargo("cargo-nextest", Purpose::Test, &["cargo-nextest@0.9.143", "--no-default-features", "--features", "default-no-update"]),
+    Piece::debian("qemu", Purpose::Kernels, Found::Command("qemu-system-x86_64"), &["qemu-system-x86"]),
+    Piece::debian("a static busybox", Purpose::Kernels, Found::Command("busybox"), &["busybox-static"]),
+    Piece::debian("cpio", Purpose::Kernels, Found::Command("cpio"), &["cpio"]),
+    Piece::debian("xz", Purpose::Kernels, Found::Command("xz"), &["xz-utils"]),
+];
+
+impl Piece {
+    const fn debian(
+        name: &'static str,
+        purpose: Purpose,
+        found: Found,
+        packages: &'static [&'static str],
+    ) -> Self {
+        Self {
+            name,
+            purpose,
+            found,
+            source: Source::Debian(packages),
+        }
+    }
+
+    const fn cargo(name: &'static str, purpose: Purpose, arguments: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            purpose,
+            found: Found::Command(name),
+            source: Source::Crate(arguments),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        match self.found {
+            Found::Command(name) => places::command(name).is_some(),
+            Found::File(path) => Path::new(path).exists(),
+            Found::EbpfCompiler => Compiler::find().is_ok(),
+            Found::EbpfClippy => Compiler::find().is_ok_and(Compiler::has_clippy),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self.source {
+            Source::Debian(packages) => format!("apt-get install {}", packages.join(" ")),
+            Source::Crate(arguments) => shown(&cargo_install(arguments)),
+        }
+    }
+}
+
+fn missing(purposes: &[Purpose]) -> Vec<&'static Piece> {
+    PIECES
+        .iter()
+        .filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there())
+        .collect()
+}
+
+fn by_hand(missing: &[&Piece]) -> anyhow::Error {
+    let lines: Vec<_> = missing
+        .iter()
+        .map(|piece| format!("\n  {}: {}", piece.name, piece.remedy()))
+        .collect();
+    anyhow::anyhow!(
+        "something is missing, and only root on Debian has it installed from here; as root:{}",
+        lines.concat()
+    )
+}
+
+fn install(steps: &Steps, missing: &[&Piece]) -> anyhow::Result<()> {
+    let packages: Vec<_> = missing
+        .iter()
+        .filter_map(|piece| piece.packages())
+        .flatten()
+        .copied()
+        .collect();
+    if !packages.is_empty() {
+        apt::install(steps, &packages)?;
+    }
+    for piece in missing {
+        if let Source::Crate(arguments) = piece.source {
+            let name = format!("compiling and installing {}", piece.name);
+            steps
+                .run(&name, &mut cargo_install(arguments))
+                .with_context(|| format!("{} is missing", piece.name))?;
+        }
+    }
+    Ok(())
+}
+
+impl Piece {
+    const fn packages(&self) -> Option<&'static [&'static str]> {
+        match self.source {
+            Source::Debian(packages) => Some(packages),
+            Source::Crate(_) => None,
+        }
+    }
+}
+
+/// Both variables name the LLVM that Debian's rustc is built with; bpf-linker's build script reads one, that of its
+/// LLVM bindings the other.
+fn cargo_install(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["install", "--locked"])
+        .args(arguments)
+        .current_dir(places::root());
+    cargo.env("LLVM_PREFIX", LLVM).env("LLVM_SYS_221_PREFIX", LLVM);
+    cargo
+}
