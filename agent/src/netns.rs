@@ -61,9 +61,9 @@ fn probe() -> io::Result<Socket> {
 fn within<R>(netns: &OwnedFd, make: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     let home = Home(File::open(CURRENT)?.into());
     enter(netns)?;
-    let made = make();
+    let result = make();
     drop(home);
-    made
+    result
 }
 
 struct Home(OwnedFd);
