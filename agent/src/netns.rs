@@ -25,10 +25,7 @@ impl Netns {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OwnedFd::from(File::open(path)?);
         let cookie = within(&file, || sys::netns_cookie(probe()?))?;
-        Ok(Self {
-            file: Arc::new(file),
-            cookie,
-        })
+        Ok(Self { file: Arc::new(file), cookie })
     }
 
     /// The namespace of the calling thread.

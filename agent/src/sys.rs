@@ -3,8 +3,10 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
+
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// The cookie of the network namespace that a socket belongs to (`SO_NETNS_COOKIE`, Linux 5.14): unique on this
 /// machine until it restarts, and what `bpf_get_netns_cookie` returns.
@@ -21,11 +23,7 @@ pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
             &raw mut length,
         )
     };
-    if result == 0 {
-        Ok(cookie)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Leaves the choice of a port to `connect` when this socket is bound to an address only
@@ -48,4 +46,11 @@ pub(crate) fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Tells when there is something to read from a file that another value reads.
+pub(crate) fn readiness(of: impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    let duplicate = of.as_fd().try_clone_to_owned()?;
+    // SAFETY: the descriptor is valid, the result owns it, and it is neither replaced nor closed before.
+    Ok(unsafe { AsyncFd::register_with_interest(duplicate, Interest::READABLE) }?)
 }

@@ -96,9 +96,11 @@ fn reason_of_alert(alert: AlertDescription) -> Reason {
 }
 
 fn in_words(error: &rustls::Error) -> String {
-    match peer_fault(error) {
-        Some(fault) => with_sources(fault),
-        None => error.to_string(),
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "expected a certificate that our root signed, found another's".into()
+        }
+        other => peer_fault(other).map_or_else(|| other.to_string(), |fault| with_sources(fault)),
     }
 }
 

@@ -78,6 +78,49 @@ fn sidecars_and_tunnels_do_not_mix() {
 }
 
 #[test]
+fn what_is_not_tls_ends_the_handshake() {
+    let server = identities().workload(&id("httpbin")).unwrap();
+    let plaintext = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+    let endless_record = [&[22, 3, 1, 0xff, 0xff][..], &vec![0; 1 << 16]].concat();
+    let endless_hello = [
+        &[22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff][..],
+        &[22, 3, 1, 0x40, 0],
+        &[0; 1 << 14],
+    ]
+    .concat();
+    for bytes in [plaintext, endless_record, endless_hello] {
+        let mut connection = rustls::ServerConnection::new(server.hbone_acceptor()).unwrap();
+        let mut unread = &bytes[..];
+        let fault = loop {
+            assert_ne!(
+                connection.read_tls(&mut unread).unwrap(),
+                0,
+                "all of it was taken"
+            );
+            if let Err(error) = connection.process_new_packets() {
+                break io::Error::other(error);
+            }
+        };
+        assert_eq!(tls_fault(&fault), Some(Reason::HandshakeFailed));
+    }
+}
+
+#[test]
+fn a_handshake_may_come_byte_by_byte() {
+    let identities = identities();
+    let workload = identities.workload(&id("httpbin")).unwrap();
+    let mut pair = Pair::unconnected(workload.hbone_connector(workload.id()), workload.hbone_acceptor());
+    let mut hello = Vec::new();
+    pair.client.connection.write_tls(&mut hello).unwrap();
+    for byte in hello {
+        pair.server.connection.read_tls(&mut &[byte][..]).unwrap();
+        pair.server.connection.process_new_packets().unwrap();
+    }
+    pair.pump();
+    assert_eq!(pair.peers(), (Ok(id("httpbin")), Ok(id("httpbin"))));
+}
+
+#[test]
 fn an_unfinished_handshake_proves_nobody() {
     let identities = identities();
     let client = identities.workload(&id("sleep")).unwrap();
@@ -109,15 +152,15 @@ fn an_error_of_the_wire_is_no_fault_of_tls() {
 fn nothing_printed_holds_a_key() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::in_dir(dir.path(), TRUST_DOMAIN).unwrap();
-    let mut printed = format!("{authority:?}");
+    let of_authority = format!("{authority:?}");
     let identities = Identities::new(authority, Duration::from_hours(1));
     let workload = identities.workload(&id("sleep")).unwrap();
-    let (connector, acceptor) = (
+    let configs = (
         workload.hbone_connector(&id("httpbin")),
         workload.hbone_acceptor(),
     );
-    printed += &format!(
-        "{identities:?} {workload:?} {:?} {connector:?} {acceptor:?}",
+    let printed = format!(
+        "{of_authority} {identities:?} {workload:?} {:?} {configs:?}",
         workload.certificate()
     );
     assert!(!printed.contains("PRIVATE"));

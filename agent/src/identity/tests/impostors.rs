@@ -145,20 +145,15 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
             "foreign CA",
             signed(&foreign_ca("Other"), &good()),
             Reason::ForeignCa,
-            "UnknownIssuer",
+            "our root",
         ),
         (
             "foreign CA with our name",
             signed(&foreign_ca("Culvert root"), &good()),
             Reason::ForeignCa,
-            "UnknownIssuer",
+            "our root",
         ),
-        (
-            "self-signed",
-            self_signed(&good()),
-            Reason::ForeignCa,
-            "UnknownIssuer",
-        ),
+        ("self-signed", self_signed(&good()), Reason::ForeignCa, "our root"),
         (
             "foreign trust domain",
             sans(vec![uri(foreign)]),
@@ -172,7 +167,7 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
                 &with(|params| params.subject_alt_names = vec![uri(foreign)]),
             ),
             Reason::ForeignCa,
-            "UnknownIssuer",
+            "our root",
         ),
         (
             "expired",
@@ -236,7 +231,7 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
                 &with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]),
             ),
             Reason::BadCertificate,
-            "purpose",
+            "InvalidPurpose",
         ),
     ]
 }

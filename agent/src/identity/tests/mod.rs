@@ -1,5 +1,6 @@
 //! Handshakes in memory between workloads, and between workloads and impostors.
 
+mod authority;
 mod handshakes;
 mod impostors;
 mod mesh;

@@ -1,0 +1,178 @@
+//! An agent on a node, and what it says.
+
+use std::{
+    collections::BTreeMap,
+    process::{Child, ExitStatus, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    DEADLINE, Line, Node,
+    log::Log,
+    process::{culvert, signal, wait_until},
+    run::Run,
+};
+
+/// The flags of an agent.
+#[derive(Clone, Debug, Default)]
+pub struct AgentOptions {
+    flags: BTreeMap<String, String>,
+}
+
+impl AgentOptions {
+    /// Sets a flag, such as `failure` to `open`, whether the testbed gives it a value of its own or not.
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.flags.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// One worker, because two agents and their applications share few cores.
+    fn with_defaults(&self, run: &Run, node: &Node) -> BTreeMap<String, String> {
+        let own = [
+            ("node", node.name().to_owned()),
+            ("cgroup-root", node.cgroup_root().display().to_string()),
+            ("manifests", run.manifests().display().to_string()),
+            ("ca-dir", run.authority().display().to_string()),
+            ("drain", "5s".to_owned()),
+            ("workers", "1".to_owned()),
+            ("log-format", "json".to_owned()),
+        ];
+        let mut flags: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value)).into();
+        flags.extend(self.flags.clone());
+        flags
+    }
+}
+
+/// A running agent; dropped, it is killed. What it leaves in the kernel stays until its node is dropped or
+/// [detached](Node::detach), so that the next agent finds it. Its log is printed if the test panics.
+pub struct Agent {
+    node: String,
+    process: Child,
+    log: Log,
+    _run: Arc<Run>,
+}
+
+impl Agent {
+    pub(crate) fn start(run: &Arc<Run>, node: &Node, options: &AgentOptions) -> anyhow::Result<Self> {
+        let mut command = node.agent_command(culvert());
+        command.arg("agent");
+        for (name, value) in options.with_defaults(run, node) {
+            command.arg(format!("--{name}={value}"));
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = command.spawn().context("the agent cannot be started")?;
+        let log = Log::default();
+        log.follow(process.stdout.take().expect("it is piped"));
+        log.follow(process.stderr.take().expect("it is piped"));
+        Ok(Self {
+            node: node.name().to_owned(),
+            process,
+            log,
+            _run: Arc::clone(run),
+        })
+    }
+
+    /// Waits until it serves its node as the manifests now say.
+    pub fn wait_ready(&self) -> anyhow::Result<()> {
+        self.wait_for(|line| line["message"] == "ready").map(drop)
+    }
+
+    /// Waits for a line of its log, of those that were there before as well as of those to come.
+    pub fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        self.wait_for_within(DEADLINE, wanted)
+    }
+
+    /// Waits for a line of its log, but no longer than a while.
+    pub fn wait_for_within(
+        &self,
+        patience: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let found = self.log.wait_for(Instant::now() + patience, |line| {
+            if wanted(&line.json) {
+                Some(line.json.clone())
+            } else {
+                None
+            }
+        });
+        found.with_context(|| format!("the agent of {} did not say it:\n{}", self.node, self.log.text()))
+    }
+
+    /// Waits for the record of a connection.
+    pub fn wait_for_record(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        self.wait_for(|line| is_record(line) && wanted(line))
+    }
+
+    /// The records of connections that have ended.
+    pub fn records(&self) -> Vec<Value> {
+        self.lines()
+            .into_iter()
+            .map(|line| line.json)
+            .filter(is_record)
+            .collect()
+    }
+
+    /// What it has printed.
+    pub fn lines(&self) -> Vec<Line> {
+        self.log.lines()
+    }
+
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends SIGTERM, without waiting.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        signal(&self.process, Signal::TERM).context("the agent is gone")
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        match wait_until(&mut self.process, Instant::now() + DEADLINE)? {
+            Some(status) => Ok(status),
+            None => bail!("the agent of {} does not end:\n{}", self.node, self.log.text()),
+        }
+    }
+
+    /// Sends SIGTERM and waits.
+    pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.terminate()?;
+        self.wait()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Agent {
+    #[expect(
+        clippy::print_stderr,
+        reason = "who looks at a test that failed wants to know what the agent did"
+    )]
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.kill();
+        if thread::panicking() {
+            eprintln!("--- the agent of {}\n{}---", self.node, self.log.text());
+        }
+    }
+}
+
+fn is_record(line: &Value) -> bool {
+    line["target"] == "access"
+}

@@ -1,0 +1,112 @@
+//! The lines that a process prints, as they come.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use serde_json::Value;
+
+/// A line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// As it was printed.
+    pub text: String,
+    /// What it says; null if it is not JSON.
+    pub json: Value,
+}
+
+/// All lines so far.
+#[derive(Clone, Default)]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<Line>,
+    /// Streams that may bring more.
+    open: usize,
+}
+
+impl Log {
+    /// Follows a stream until its end.
+    pub(crate) fn follow(&self, stream: impl Read + Send + 'static) {
+        self.state().open += 1;
+        let log = self.clone();
+        thread::spawn(move || {
+            // A line that cannot be read is the end: the process is gone.
+            BufReader::new(stream)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|text| log.push(text));
+            log.close();
+        });
+    }
+
+    /// Waits for a line that `find` takes. None when the deadline has passed, or no line can come any more.
+    pub(crate) fn wait_for<R>(
+        &self,
+        deadline: Instant,
+        mut find: impl FnMut(&Line) -> Option<R>,
+    ) -> Option<R> {
+        let mut state = self.state();
+        let mut seen = 0;
+        loop {
+            if let Some(found) = state.lines[seen..].iter().find_map(&mut find) {
+                return Some(found);
+            }
+            seen = state.lines.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.open == 0 || left.is_zero() {
+                return None;
+            }
+            state = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// What there is now.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.state().lines.clone()
+    }
+
+    /// What there is now, as it was printed.
+    pub(crate) fn text(&self) -> String {
+        self.lines()
+            .into_iter()
+            .map(|line| {
+                line.text
+                    + "
+"
+            })
+            .collect()
+    }
+
+    fn push(&self, text: String) {
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        self.state().lines.push(Line { text, json });
+        self.shared.changed.notify_all();
+    }
+
+    fn close(&self) {
+        self.state().open -= 1;
+        self.shared.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,231 @@
+//! The cluster as Kubernetes objects in files. A file is replaced as a whole, so that no reader sees half of one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::IpAddr,
+    path::Path,
+};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::{Family, Node, Pod, PodSpec, Service, service::ServicePort};
+
+/// What the manifests say.
+#[derive(Default)]
+pub(crate) struct ClusterModel {
+    /// Labels of namespaces that have some.
+    pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// By `namespace/name`.
+    pub(crate) pods: BTreeMap<String, PodModel>,
+    pub(crate) services: Vec<Service>,
+}
+
+/// A pod as manifests have it.
+pub(crate) struct PodModel {
+    pub(crate) spec: PodSpec,
+    pub(crate) ready: bool,
+    uid: String,
+    node: String,
+    node_ip: IpAddr,
+    ips: [IpAddr; 2],
+}
+
+impl PodModel {
+    pub(crate) fn of(pod: &Pod, spec: PodSpec, node: &Node) -> Self {
+        Self {
+            spec,
+            ready: true,
+            uid: pod.uid().to_owned(),
+            node: node.name().to_owned(),
+            node_ip: node.ip(Family::V4),
+            ips: Family::ALL.map(|family| pod.ip(family)),
+        }
+    }
+
+    pub(crate) const fn ip(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => self.ips[0],
+            Family::V6 => self.ips[1],
+        }
+    }
+
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn document(&self) -> Value {
+        let spec = &self.spec;
+        let status = if self.ready { "True" } else { "False" };
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "namespace": spec.namespace,
+                "name": spec.name,
+                "uid": self.uid,
+                "labels": spec.labels,
+                "annotations": spec.annotations,
+            },
+            "spec": {
+                "nodeName": self.node,
+                "serviceAccountName": spec.service_account,
+                "containers": [{ "name": "main", "image": "none" }],
+            },
+            "status": {
+                "phase": "Running",
+                "hostIP": self.node_ip,
+                "podIP": self.ips[0],
+                "podIPs": self.ips.map(|ip| json!({ "ip": ip })),
+                "conditions": [{ "type": "Ready", "status": status }],
+            },
+        })
+    }
+
+    fn endpoint(&self, family: Family) -> Value {
+        json!({
+            "addresses": [self.ip(family)],
+            "conditions": { "ready": self.ready, "serving": self.ready, "terminating": false },
+            "nodeName": self.node,
+            "targetRef": {
+                "kind": "Pod",
+                "namespace": self.spec.namespace,
+                "name": self.spec.name,
+                "uid": self.uid,
+            },
+        })
+    }
+}
+
+impl ClusterModel {
+    /// All objects, as one file.
+    pub(crate) fn documents(&self) -> anyhow::Result<String> {
+        let namespaces = self
+            .namespace_names()
+            .into_iter()
+            .map(|name| self.namespace(name));
+        let pods = self.pods.values().map(PodModel::document);
+        let services = self.services.iter().flat_map(|service| self.service(service));
+        let documents = namespaces
+            .chain(pods)
+            .chain(services)
+            .map(|document| serde_saphyr::to_string(&document));
+        let documents: Vec<_> = documents
+            .collect::<Result<_, _>>()
+            .context("an object cannot be written as YAML")?;
+        Ok(documents.join("---\n"))
+    }
+
+    /// The pods that a Service leads to, ready or not.
+    pub(crate) fn endpoints(&self, service: &Service) -> impl Iterator<Item = &PodModel> {
+        let (namespace, selector) = (&service.spec.namespace, &service.spec.selector);
+        self.pods.values().filter(move |pod| {
+            pod.spec.namespace == *namespace
+                && selector
+                    .iter()
+                    .all(|(key, value)| pod.spec.labels.get(key) == Some(value))
+        })
+    }
+
+    fn namespace_names(&self) -> BTreeSet<&str> {
+        let of_pods = self.pods.values().map(|pod| pod.spec.namespace.as_str());
+        let of_services = self
+            .services
+            .iter()
+            .map(|service| service.spec.namespace.as_str());
+        self.namespaces
+            .keys()
+            .map(String::as_str)
+            .chain(of_pods)
+            .chain(of_services)
+            .collect()
+    }
+
+    fn namespace(&self, name: &str) -> Value {
+        let labels = self.namespaces.get(name).cloned().unwrap_or_default();
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
+    }
+
+    fn service(&self, service: &Service) -> Vec<Value> {
+        let slices = Family::ALL.map(|family| self.endpoint_slice(service, family));
+        [vec![service_document(service)], slices.to_vec()].concat()
+    }
+
+    fn endpoint_slice(&self, service: &Service, family: Family) -> Value {
+        let (spec, suffix) = (&service.spec, suffix(family));
+        let endpoints: Vec<_> = self.endpoints(service).map(|pod| pod.endpoint(family)).collect();
+        json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "namespace": spec.namespace,
+                "name": format!("{}-{}", spec.name, suffix.to_lowercase()),
+                "labels": { "kubernetes.io/service-name": spec.name },
+            },
+            "addressType": suffix,
+            "endpoints": endpoints,
+            "ports": spec.ports.iter().map(|port| json!({
+                "name": port_name(port), "port": port.target, "protocol": "TCP",
+            })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn service_document(service: &Service) -> Value {
+    let spec = &service.spec;
+    let ips = Family::ALL.map(|family| service.ip(family).to_string());
+    let ips = if spec.headless {
+        vec!["None".to_owned()]
+    } else {
+        ips.to_vec()
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "namespace": spec.namespace, "name": spec.name },
+        "spec": {
+            "selector": spec.selector,
+            "clusterIP": ips[0],
+            "clusterIPs": ips,
+            "ipFamilies": ["IPv4", "IPv6"],
+            "ports": spec.ports.iter().map(|port| json!({
+                "name": port_name(port), "port": port.port, "targetPort": port.target, "protocol": "TCP",
+            })).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn port_name(port: &ServicePort) -> String {
+    format!("port-{}", port.port)
+}
+
+const fn suffix(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+/// Makes the directory.
+pub(crate) fn prepare(directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir(directory).context("the directory of the manifests cannot be made")
+}
+
+/// Adds or replaces a file.
+pub(crate) fn write(directory: &Path, name: &str, yaml: &str) -> anyhow::Result<()> {
+    replace(directory, name, yaml).with_context(|| format!("manifest {name} cannot be written"))
+}
+
+/// Written beside the directory, so that who watches it sees one event: the file, whole.
+fn replace(directory: &Path, name: &str, yaml: &str) -> io::Result<()> {
+    let draft = directory.with_extension("draft");
+    fs::write(&draft, yaml)?;
+    fs::rename(&draft, directory.join(format!("{name}.yaml")))
+}
+
+/// Removes a file.
+pub(crate) fn remove(directory: &Path, name: &str) -> anyhow::Result<()> {
+    fs::remove_file(directory.join(format!("{name}.yaml")))
+        .with_context(|| format!("manifest {name} is not there"))
+}

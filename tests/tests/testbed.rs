@@ -1,0 +1,297 @@
+//! The testbed itself: pods reach each other, Services lead to pods, the wire is seen, and nothing is left.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Stdio,
+};
+
+use culvert_testbed::{Family, Machine, Node, Place, Pod, PodSpec, ServiceSpec, SocketSpec, cgroup_root};
+
+struct Pair {
+    client: Pod,
+    server: Pod,
+    a: Node,
+    b: Node,
+    machine: Machine,
+}
+
+fn pair() -> Pair {
+    let mut machine = Machine::new().unwrap();
+    let (a, b) = (machine.node("a").unwrap(), machine.node("b").unwrap());
+    let client = machine.pod(&a, PodSpec::new("full", "sleep")).unwrap();
+    let server = machine
+        .pod(&b, PodSpec::new("full", "httpbin").label("app", "httpbin"))
+        .unwrap();
+    Pair {
+        client,
+        server,
+        a,
+        b,
+        machine,
+    }
+}
+
+/// Connects, sends a word across, and returns both ends.
+fn exchange(
+    client: &Place,
+    to: SocketAddr,
+    spec: SocketSpec,
+    listener: &TcpListener,
+) -> (TcpStream, TcpStream) {
+    let mut sent = client.connect_as(to, spec).unwrap();
+    let (mut received, _) = listener.accept().unwrap();
+    sent.write_all(b"word").unwrap();
+    let mut word = [0; 4];
+    received.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"word");
+    (sent, received)
+}
+
+#[test]
+fn pods_reach_each_other_across_nodes() {
+    let Pair {
+        client,
+        server,
+        machine: _machine,
+        ..
+    } = pair();
+    for family in Family::ALL {
+        let address = server.address(family, 80);
+        let listener = server.listen(address).unwrap();
+        let (sent, received) = exchange(&client, address, SocketSpec::default(), &listener);
+        assert_eq!(sent.peer_addr().unwrap(), address);
+        assert_eq!(received.peer_addr().unwrap().ip(), client.ip(family));
+        assert_eq!(received.peer_addr().unwrap(), sent.local_addr().unwrap());
+    }
+}
+
+#[test]
+fn sockets_are_made_as_asked() {
+    let Pair {
+        client,
+        server,
+        machine: _machine,
+        ..
+    } = pair();
+    let listener = server.listen_dual(80).unwrap();
+    let bind = Some(client.address(Family::V4, 4321));
+    let spec = SocketSpec { bind, mapped: true };
+    let (sent, received) = exchange(&client, server.address(Family::V4, 80), spec, &listener);
+    assert_eq!(sent.peer_addr().unwrap(), "[::ffff:10.2.0.2]:80".parse().unwrap());
+    assert_eq!(
+        received.peer_addr().unwrap(),
+        "[::ffff:10.1.0.2]:4321".parse().unwrap()
+    );
+}
+
+#[test]
+fn a_refused_connection_is_the_error_of_connect() {
+    let Pair {
+        client,
+        server,
+        machine: _machine,
+        ..
+    } = pair();
+    for family in Family::ALL {
+        let error = client.connect(server.address(family, 81)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
+fn a_node_reaches_pods_and_pods_reach_nodes() {
+    let Pair {
+        client,
+        a,
+        b,
+        machine: _machine,
+        ..
+    } = pair();
+    for family in Family::ALL {
+        let address = client.address(family, 80);
+        let listener = client.listen(address).unwrap();
+        exchange(&a, address, SocketSpec::default(), &listener);
+        let (_sent, received) = exchange(&b, address, SocketSpec::default(), &listener);
+        assert_eq!(received.peer_addr().unwrap().ip(), b.ip(family));
+    }
+}
+
+#[test]
+fn a_service_leads_to_its_ready_pods_in_turn() {
+    let Pair {
+        client,
+        server,
+        a,
+        b,
+        mut machine,
+    } = pair();
+    let other = machine
+        .pod(&a, PodSpec::new("full", "httpbin-2").label("app", "httpbin"))
+        .unwrap();
+    let service = ServiceSpec::new("full", "httpbin", ("app", "httpbin")).port(8000, 80);
+    let service = machine.service(service).unwrap();
+    machine.publish().unwrap();
+    for family in Family::ALL {
+        let [first, second] = [&server, &other].map(|pod| pod.listen(pod.address(family, 80)).unwrap());
+        let address = service.address(family, 8000);
+        let streams = [(); 2].map(|()| client.connect(address).unwrap());
+        assert!(
+            streams
+                .iter()
+                .all(|stream| stream.peer_addr().unwrap() == address)
+        );
+        for listener in [&first, &second] {
+            assert_eq!(listener.accept().unwrap().1.ip(), client.ip(family));
+        }
+    }
+
+    for pod in [&server, &other] {
+        machine.set_ready(pod, false);
+    }
+    machine.publish().unwrap();
+    for family in Family::ALL {
+        let error = client.connect(service.address(family, 8000)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+    drop(b);
+}
+
+#[test]
+fn a_pod_reaches_itself_by_its_service() {
+    let Pair {
+        server,
+        a: _a,
+        b,
+        mut machine,
+        ..
+    } = pair();
+    let service = ServiceSpec::new("full", "httpbin", ("app", "httpbin")).port(8000, 80);
+    let service = machine.service(service).unwrap();
+    machine.publish().unwrap();
+    for family in Family::ALL {
+        let listener = server.listen(server.address(family, 80)).unwrap();
+        let (_sent, received) = exchange(
+            &server,
+            service.address(family, 8000),
+            SocketSpec::default(),
+            &listener,
+        );
+        assert_eq!(received.peer_addr().unwrap().ip(), b.ip(family));
+    }
+}
+
+#[test]
+fn programs_run_in_the_pod() {
+    let Pair {
+        client,
+        machine: _machine,
+        ..
+    } = pair();
+    let output = client
+        .command("ip")
+        .args(["-o", "addr"])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("10.1.0.2/32"));
+    let output = client.command("cat").arg("/proc/self/cgroup").output().unwrap();
+    let root = cgroup_root().unwrap();
+    let own = client.cgroup().strip_prefix(root).unwrap().display().to_string();
+    assert!(String::from_utf8(output.stdout).unwrap().contains(&own));
+}
+
+#[test]
+fn a_capture_holds_what_went_over_the_wire() {
+    let Pair {
+        client,
+        server,
+        a,
+        b,
+        machine: _machine,
+    } = pair();
+    let capture = a.capture(&b).unwrap();
+    for family in Family::ALL {
+        let listener = server.listen(server.address(family, 80)).unwrap();
+        exchange(
+            &client,
+            server.address(family, 80),
+            SocketSpec::default(),
+            &listener,
+        );
+    }
+    let traffic = capture.stop().unwrap();
+    assert_eq!(traffic.readable(b"word"), 2);
+    assert_eq!(traffic.readable(b"words"), 0);
+    assert_eq!(traffic.streams().len(), 2);
+}
+
+#[test]
+fn manifests_are_replaced_whole() {
+    let Pair { client, machine, .. } = pair();
+    machine.publish().unwrap();
+    machine.apply("strict", "kind: PeerAuthentication\n").unwrap();
+    let cluster = fs::read_to_string(machine.manifests().join("cluster.yaml")).unwrap();
+    assert!(cluster.contains(client.uid()), "{cluster}");
+    machine.unapply("strict").unwrap();
+    let names: Vec<_> = fs::read_dir(machine.manifests())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["cluster.yaml"]);
+}
+
+#[test]
+fn nothing_is_left_of_a_pod_that_ends() {
+    let Pair {
+        client,
+        server,
+        machine: _machine,
+        ..
+    } = pair();
+    let (netns, cgroup) = (
+        Path::new("/run/netns").join(server.netns()),
+        server.cgroup().to_owned(),
+    );
+    assert!(netns.exists() && cgroup.exists());
+    drop(server);
+    assert!(!netns.exists() && !cgroup.exists());
+    assert!(client.cgroup().exists());
+}
+
+#[test]
+fn nothing_is_left_of_a_machine_that_ends() {
+    let pair = pair();
+    let run = run_of(&pair.a);
+    assert_eq!(
+        remains(&run).len(),
+        1 + 4 + 1,
+        "a cgroup, four namespaces and a directory"
+    );
+    drop(pair);
+    assert_eq!(remains(&run), Vec::<String>::new());
+}
+
+fn run_of(node: &Node) -> String {
+    node.name().strip_suffix("-a").unwrap().to_owned()
+}
+
+fn remains(run: &str) -> Vec<String> {
+    let root = cgroup_root().unwrap();
+    let places = [
+        root.as_path(),
+        Path::new("/run/netns"),
+        Path::new("/sys/fs/bpf/culvert"),
+        &std::env::temp_dir(),
+    ]
+    .map(Path::to_owned);
+    let entries = places
+        .iter()
+        .flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    names
+        .filter(|name| name == run || name.starts_with(&format!("{run}-")))
+        .collect()
+}
