@@ -25,10 +25,7 @@ impl Netns {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OwnedFd::from(File::open(path)?);
         let cookie = within(&file, || sys::netns_cookie(probe()?))?;
-        Ok(Self {
-            file: Arc::new(file),
-            cookie,
-        })
+        Ok(Self { file: Arc::new(file), cookie })
     }
 
     /// The namespace of the calling thread.
@@ -64,9 +61,9 @@ fn probe() -> io::Result<Socket> {
 fn within<R>(netns: &OwnedFd, make: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     let home = Home(File::open(CURRENT)?.into());
     enter(netns)?;
-    let made = make();
+    let result = make();
     drop(home);
-    made
+    result
 }
 
 struct Home(OwnedFd);

@@ -133,10 +133,11 @@ fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {
     let cluster = Cluster::new(Index::new(Settings {
         root_namespace: options.root_namespace.clone(),
         trust_domain: options.trust_domain.clone(),
-        auto_mtls: true,
         captured: Captured::ByWish,
+        ..Settings::default()
     }));
-    let manifests = ManifestDir::open(&options.manifests, &cluster)?;
+    let mut manifests = ManifestDir::open(&options.manifests)?;
+    manifests.load(&cluster)?;
     Ok((cluster, manifests))
 }
 

@@ -24,39 +24,41 @@ pub struct Choice {
     pub reason: Reason,
 }
 
+impl Choice {
+    const fn new(transport: Transport, reason: Reason) -> Self {
+        Self { transport, reason }
+    }
+}
+
 /// Chooses before anything is sent: nothing is tried, and nothing falls back. The error says why the connection
 /// has to be refused.
 pub const fn choose(question: Question) -> Result<Choice, Reason> {
     match question.rule {
-        Some(ClientTls::Disable) => carry(Transport::Plaintext, Reason::RuleDisable),
-        Some(ClientTls::Simple) => carry(Transport::Tls, Reason::RuleSimple),
-        Some(ClientTls::Mutual) => carry(Transport::Tls, Reason::RuleMutual),
+        Some(ClientTls::Disable) => Ok(Choice::new(Transport::Plaintext, Reason::RuleDisable)),
+        Some(ClientTls::Simple) => Ok(Choice::new(Transport::Tls, Reason::RuleSimple)),
+        Some(ClientTls::Mutual) => Ok(Choice::new(Transport::Tls, Reason::RuleMutual)),
         Some(ClientTls::IstioMutual) => demand_mtls(question.status),
-        None => auto(question),
+        None => Ok(auto(question)),
     }
 }
 
 const fn demand_mtls(status: PeerStatus) -> Result<Choice, Reason> {
     match status {
-        PeerStatus::Hbone => carry(Transport::Hbone, Reason::RuleIstioMutual),
-        PeerStatus::Sidecar => carry(Transport::Sidecar, Reason::RuleIstioMutual),
+        PeerStatus::Hbone => Ok(Choice::new(Transport::Hbone, Reason::RuleIstioMutual)),
+        PeerStatus::Sidecar => Ok(Choice::new(Transport::Sidecar, Reason::RuleIstioMutual)),
         PeerStatus::None | PeerStatus::External => Err(Reason::PeerCannotMtls),
     }
 }
 
-const fn auto(question: Question) -> Result<Choice, Reason> {
+const fn auto(question: Question) -> Choice {
     match (question.auto_mtls, question.status, question.mode) {
-        (false, _, _) => carry(Transport::Plaintext, Reason::AutoMtlsOff),
-        (true, PeerStatus::External, _) => carry(Transport::Plaintext, Reason::MeshExternal),
-        (true, PeerStatus::None, _) => carry(Transport::Plaintext, Reason::PeerPlaintext),
-        (true, _, Mode::Disable) => carry(Transport::Plaintext, Reason::ModeDisable),
-        (true, PeerStatus::Hbone, _) => carry(Transport::Hbone, Reason::PeerHbone),
-        (true, PeerStatus::Sidecar, _) => carry(Transport::Sidecar, Reason::PeerSidecar),
+        (false, _, _) => Choice::new(Transport::Plaintext, Reason::AutoMtlsOff),
+        (true, PeerStatus::External, _) => Choice::new(Transport::Plaintext, Reason::MeshExternal),
+        (true, PeerStatus::None, _) => Choice::new(Transport::Plaintext, Reason::PeerPlaintext),
+        (true, _, Mode::Disable) => Choice::new(Transport::Plaintext, Reason::ModeDisable),
+        (true, PeerStatus::Hbone, _) => Choice::new(Transport::Hbone, Reason::PeerHbone),
+        (true, PeerStatus::Sidecar, _) => Choice::new(Transport::Sidecar, Reason::PeerSidecar),
     }
-}
-
-const fn carry(transport: Transport, reason: Reason) -> Result<Choice, Reason> {
-    Ok(Choice { transport, reason })
 }
 
 #[cfg(test)]
@@ -66,6 +68,11 @@ mod tests {
     use PeerStatus::{External, Hbone, None as Plain, Sidecar};
 
     const MODES: [Mode; 3] = [Mode::Strict, Mode::Permissive, Mode::Disable];
+
+    #[expect(clippy::unnecessary_wraps, reason = "as choose() answers")]
+    const fn carry(transport: Transport, reason: Reason) -> Result<Choice, Reason> {
+        Ok(Choice::new(transport, reason))
+    }
 
     fn ask(
         rule: Option<ClientTls>,

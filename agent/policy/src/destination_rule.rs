@@ -107,9 +107,9 @@ impl TrafficPolicy {
         self.ports.get(&port).copied().unwrap_or(self.tls)
     }
 
-    /// What its entry for a port says; the outer none means that it has no such entry.
-    pub(crate) fn port_entry(&self, port: u16) -> Option<Option<ClientTls>> {
-        self.ports.get(&port).copied()
+    /// Whether it decides for that port, be it that there is no TLS setting.
+    pub(crate) fn decides(&self, port: u16) -> bool {
+        self.tls.is_some() || self.ports.contains_key(&port)
     }
 
     pub(crate) fn sets_tls(&self) -> bool {

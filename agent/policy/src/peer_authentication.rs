@@ -21,7 +21,7 @@ pub struct PeerAuthenticationSpec {
     /// `mtls.mode`.
     pub mode: ModeSetting,
     /// `portLevelMtls`, by container port; absent and empty are not the same.
-    pub ports: Option<BTreeMap<i64, ModeSetting>>,
+    pub ports: Option<BTreeMap<String, ModeSetting>>,
 }
 
 /// `mtls.mode` as it is written.
@@ -44,8 +44,8 @@ pub enum PeerAuthenticationError {
     #[error("portLevelMtls is empty: list a port, or remove it")]
     NoPorts,
     /// A key of `portLevelMtls` is not a port.
-    #[error("expected a container port from 1 to 65535 as key of portLevelMtls, found {0}")]
-    NotAPort(i64),
+    #[error("expected a container port from 1 to 65535 as key of portLevelMtls, found {0:?}")]
+    NotAPort(String),
 }
 
 /// `mtls.mode` is a word that nobody knows.
@@ -100,9 +100,9 @@ impl PeerAuthentication {
     }
 }
 
-fn port_setting((port, mode): (i64, ModeSetting)) -> Result<(u16, ModeSetting), PeerAuthenticationError> {
-    match u16::try_from(port) {
-        Ok(port) if port != 0 => Ok((port, mode)),
+fn port_setting((port, mode): (String, ModeSetting)) -> Result<(u16, ModeSetting), PeerAuthenticationError> {
+    match port.parse() {
+        Ok(number) if number != 0 => Ok((number, mode)),
         _ => Err(PeerAuthenticationError::NotAPort(port)),
     }
 }
@@ -136,11 +136,16 @@ mod tests {
     use super::*;
     use crate::testing::{labels, meta};
 
-    fn spec(selector: &[(&str, &str)], ports: Option<&[(i64, ModeSetting)]>) -> PeerAuthenticationSpec {
+    fn spec(selector: &[(&str, &str)], ports: Option<&[(&str, ModeSetting)]>) -> PeerAuthenticationSpec {
         PeerAuthenticationSpec {
             selector: labels(selector),
             mode: ModeSetting::Unset,
-            ports: ports.map(|ports| ports.iter().copied().collect()),
+            ports: ports.map(|ports| {
+                ports
+                    .iter()
+                    .map(|(port, mode)| ((*port).to_owned(), *mode))
+                    .collect()
+            }),
         }
     }
 
@@ -150,16 +155,20 @@ mod tests {
         let strict = ModeSetting::Set(Mode::Strict);
         let app: &[(&str, &str)] = &[("app", "httpbin")];
         for (spec, expected) in [
-            (spec(&[], Some(&[(80, strict)])), Err(PortsWithoutSelector)),
+            (spec(&[], Some(&[("80", strict)])), Err(PortsWithoutSelector)),
             (spec(&[], Some(&[])), Err(PortsWithoutSelector)),
             (spec(app, Some(&[])), Err(NoPorts)),
-            (spec(app, Some(&[(0, strict)])), Err(NotAPort(0))),
-            (spec(app, Some(&[(-1, strict)])), Err(NotAPort(-1))),
+            (spec(app, Some(&[("0", strict)])), Err(NotAPort("0".to_owned()))),
+            (spec(app, Some(&[("-1", strict)])), Err(NotAPort("-1".to_owned()))),
             (
-                spec(app, Some(&[(80, strict), (65536, strict)])),
-                Err(NotAPort(65536)),
+                spec(app, Some(&[("80", strict), ("65536", strict)])),
+                Err(NotAPort("65536".to_owned())),
             ),
-            (spec(app, Some(&[(1, strict), (65535, strict)])), Ok(())),
+            (
+                spec(app, Some(&[("http", strict)])),
+                Err(NotAPort("http".to_owned())),
+            ),
+            (spec(app, Some(&[("1", strict), ("65535", strict)])), Ok(())),
             (spec(&[], None), Ok(())),
         ] {
             let made = PeerAuthentication::new(meta(None, "full", "p"), spec.clone());

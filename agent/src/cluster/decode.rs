@@ -27,12 +27,15 @@ pub struct Rejected {
 /// Reads one object. None is an object of a kind that the index has no use for.
 pub fn decode(document: &Value, settings: &Settings) -> Result<Option<Object>, Rejected> {
     let header: Header = typed(document).map_err(|invalid| Rejected::new(None, invalid))?;
-    let kind = header.kind().map_err(|invalid| Rejected::new(None, invalid))?;
-    let Some(kind) = kind else { return Ok(None) };
-    match content(kind, document, settings) {
-        Ok(content) => Ok(Some(Object(content))),
-        Err(invalid) => Err(Rejected::new(header.key(kind), invalid)),
-    }
+    let Some(kind) = header.kind() else {
+        return Ok(None);
+    };
+    let content = header
+        .check_version(kind)
+        .and_then(|()| content(kind, document, settings));
+    content
+        .map(|content| Some(Object(content)))
+        .map_err(|invalid| Rejected::new(header.key(kind), invalid))
 }
 
 #[derive(Deserialize)]
@@ -51,26 +54,31 @@ struct Name {
 }
 
 impl Header {
-    /// Another version of a kind that the index knows may mean something else: it is not ignored.
-    fn kind(&self) -> Result<Option<Kind>, Invalid> {
-        let (group, version) = self
-            .api_version
-            .split_once('/')
-            .unwrap_or(("", &self.api_version));
-        let known = Kind::SERVED
+    fn kind(&self) -> Option<Kind> {
+        let (group, _) = self.group_version();
+        Kind::ALL
             .iter()
-            .find(|(kind, of, _)| *of == group && kind.as_str() == self.kind);
-        match known {
-            None => Ok(None),
-            Some((kind, _, versions)) if versions.contains(&version) => Ok(Some(*kind)),
-            Some((kind, _, versions)) => {
-                let reason = format!(
-                    "expected {kind} in version {}, found {version:?}",
-                    versions.join(", ")
-                );
-                Err(Invalid::new("apiVersion", reason))
-            }
+            .copied()
+            .find(|kind| kind.group() == group && kind.as_str() == self.kind)
+    }
+
+    /// Another version of a kind that the index knows may mean something else: it is not ignored.
+    fn check_version(&self, kind: Kind) -> Result<(), Invalid> {
+        let (_, found) = self.group_version();
+        if kind.versions().contains(&found) {
+            return Ok(());
         }
+        let served = kind.versions().join(", ");
+        Err(Invalid::new(
+            "apiVersion",
+            format!("expected {kind} in version {served}, found {found:?}"),
+        ))
+    }
+
+    fn group_version(&self) -> (&str, &str) {
+        self.api_version
+            .split_once('/')
+            .unwrap_or(("", &self.api_version))
     }
 
     fn key(&self, kind: Kind) -> Option<ObjectKey> {
@@ -147,3 +155,6 @@ impl Error for Rejected {
         Some(&*self.reason)
     }
 }
+
+#[cfg(test)]
+mod tests;

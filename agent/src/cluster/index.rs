@@ -92,8 +92,12 @@ impl Index {
             .filter(|key| key.kind == kind && !listed.contains(key))
             .cloned()
             .collect();
-        gone.iter().for_each(|key| self.delete(key));
-        objects.into_iter().for_each(|object| self.apply(object));
+        for key in gone {
+            self.delete(&key);
+        }
+        for object in objects {
+            self.apply(object);
+        }
     }
 }
 

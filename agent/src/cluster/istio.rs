@@ -26,7 +26,7 @@ pub(super) struct Written<S> {
 pub(super) struct PeerAuthenticationFields {
     selector: Option<Selector>,
     mtls: Option<Mtls>,
-    port_level_mtls: Option<BTreeMap<i64, Option<Mtls>>>,
+    port_level_mtls: Option<BTreeMap<String, Option<Mtls>>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -21,6 +21,8 @@ mod route;
 mod settings;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 

@@ -75,19 +75,34 @@ impl ObjectKey {
 }
 
 impl Kind {
-    /// Each kind with its API group and the versions of it that are served.
-    pub(super) const SERVED: &[(Self, &str, &[&str])] = &[
-        (Self::Namespace, "", &["v1"]),
-        (Self::Pod, "", &["v1"]),
-        (Self::Service, "", &["v1"]),
-        (Self::EndpointSlice, "discovery.k8s.io", &["v1"]),
-        (Self::PeerAuthentication, "security.istio.io", &["v1", "v1beta1"]),
-        (
-            Self::DestinationRule,
-            "networking.istio.io",
-            &["v1", "v1beta1", "v1alpha3"],
-        ),
+    /// Every kind there is.
+    pub const ALL: &[Self] = &[
+        Self::Namespace,
+        Self::Pod,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::PeerAuthentication,
+        Self::DestinationRule,
     ];
+
+    /// Its API group; empty for the core one.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::Pod | Self::Service => "",
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::PeerAuthentication => "security.istio.io",
+            Self::DestinationRule => "networking.istio.io",
+        }
+    }
+
+    /// The versions of it that are served, the preferred one first. They say the same.
+    pub const fn versions(self) -> &'static [&'static str] {
+        match self {
+            Self::Namespace | Self::Pod | Self::Service | Self::EndpointSlice => &["v1"],
+            Self::PeerAuthentication => &["v1", "v1beta1"],
+            Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
+        }
+    }
 
     /// Its name in `kind`.
     pub const fn as_str(self) -> &'static str {

@@ -1,63 +1,30 @@
 //! Who a workload is, and how it proves it: SPIFFE ids, certificates and their rotation, rustls configurations.
+//!
+//! An [`Authority`] signs. [`Identities`] holds one [`Workload`] per service account and renews its certificate. A
+//! workload hands out rustls configurations that always show its newest certificate and accept nobody outside the
+//! mesh. What comes out of a finished handshake is a [`VerifiedPeer`]; what comes out of a failed one is a
+//! [`tls_reason`].
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+mod authority;
+mod certificate;
+mod clock;
+mod fault;
+mod identities;
+mod peer;
+mod renewal;
+mod tls;
+mod verifier;
+mod workload;
 
-use culvert_policy::{Reason, SpiffeId};
+#[cfg(test)]
+mod tests;
 
-/// SKELETON: bodies to be written.
-pub struct Authority;
-impl Authority {
-    pub fn in_memory(_trust_domain: &str) -> io::Result<Self> {
-        todo!()
-    }
-    pub fn in_dir(_dir: &Path, _trust_domain: &str) -> io::Result<Self> {
-        todo!()
-    }
-}
-#[derive(Clone)]
-pub struct Identities;
-impl Identities {
-    pub fn new(_authority: Authority, _lifetime: Duration) -> Self {
-        todo!()
-    }
-    pub fn workload(&self, _id: &SpiffeId) -> io::Result<Arc<Workload>> {
-        todo!()
-    }
-    pub async fn rotate(self) {
-        todo!()
-    }
-}
-pub struct Workload;
-impl Workload {
-    pub fn id(&self) -> &SpiffeId {
-        todo!()
-    }
-    pub fn hbone_acceptor(&self) -> Arc<rustls::ServerConfig> {
-        todo!()
-    }
-    pub fn hbone_connector(&self, _expected: &SpiffeId) -> Arc<rustls::ClientConfig> {
-        todo!()
-    }
-    pub fn sidecar_connector(&self, _expected: &SpiffeId) -> Arc<rustls::ClientConfig> {
-        todo!()
-    }
-}
-#[derive(Clone, Debug)]
-pub struct VerifiedPeer(SpiffeId);
-impl VerifiedPeer {
-    pub fn id(&self) -> &SpiffeId {
-        &self.0
-    }
-    pub fn of_server(_connection: &rustls::ClientConnection) -> Result<Self, Reason> {
-        todo!()
-    }
-    pub fn of_client(_connection: &rustls::ServerConnection) -> Result<Self, Reason> {
-        todo!()
-    }
-}
-pub fn tls_reason(_error: &io::Error) -> Reason {
-    todo!()
-}
-pub fn server_name() -> rustls::pki_types::ServerName<'static> {
-    todo!()
-}
+pub use authority::{Authority, AuthorityError, RootFault};
+pub use certificate::{Certificate, IssueError, Issuer};
+pub use clock::{Clock, SystemClock};
+pub use fault::{tls_detail, tls_fault, tls_reason};
+pub use identities::Identities;
+pub use peer::{LeafFault, VerifiedPeer};
+pub use tls::server_name;
+pub use verifier::{PeerFault, Trust};
+pub use workload::Workload;

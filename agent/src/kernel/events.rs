@@ -4,7 +4,8 @@ use std::io;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use culvert_abi::Event;
-use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::sys;
 
 /// The ring.
 pub struct Events(RingBuf<MapData>);
@@ -15,11 +16,11 @@ impl Events {
     }
 
     /// Hands events on for ever.
-    pub async fn run(self, mut each: impl FnMut(&Event)) -> io::Result<()> {
-        let mut ring = AsyncFd::register_with_interest(self.0, Interest::READABLE)?;
+    pub async fn run(mut self, mut each: impl FnMut(&Event)) -> io::Result<()> {
+        let readiness = sys::readiness(&self.0)?;
         loop {
-            let mut ready = ring.readable_mut().await?;
-            while let Some(bytes) = ready.get_inner_mut().next() {
+            let mut ready = readiness.readable().await?;
+            while let Some(bytes) = self.0.next() {
                 if let Some(event) = Event::read(&bytes) {
                     each(&event);
                 }

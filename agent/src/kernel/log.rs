@@ -4,7 +4,8 @@ use std::io;
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
-use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::sys;
 
 /// The programs' log. Silent unless a level was asked for at load.
 pub struct KernelLog(EbpfLogger<&'static dyn ::log::Log>);
@@ -15,11 +16,11 @@ impl KernelLog {
     }
 
     /// Hands lines on for ever.
-    pub async fn run(self) -> io::Result<()> {
-        let mut ring = AsyncFd::register_with_interest(self.0, Interest::READABLE)?;
+    pub async fn run(mut self) -> io::Result<()> {
+        let readiness = sys::readiness(&self.0)?;
         loop {
-            let mut ready = ring.readable_mut().await?;
-            ready.get_inner_mut().flush();
+            let mut ready = readiness.readable().await?;
+            self.0.flush();
             ready.clear_ready();
         }
     }

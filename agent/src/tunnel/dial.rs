@@ -18,9 +18,9 @@ use crate::{netns::Netns, sys};
 
 /// Connects to a peer of the pod that has `addresses`, from the one of the same family.
 pub(super) async fn peer(netns: &Netns, addresses: &[IpAddr], to: SocketAddr) -> Result<TcpStream, Failure> {
-    let socket = peer_socket(netns, addresses, to).map_err(exhausted)?;
+    let socket = peer_socket(netns, addresses, to).map_err(|error| exhausted(&error))?;
     connect(socket, to).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrNotAvailable => exhausted(error),
+        io::ErrorKind::AddrNotAvailable => exhausted(&error),
         _ => Failure::new(
             Reason::PeerUnreachable,
             format_args!("connecting to {to}: {error}"),
@@ -63,7 +63,7 @@ pub(super) async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStr
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What a failure to make a socket means: descriptors, ports or memory are used up.
-pub(super) fn exhausted(error: io::Error) -> Failure {
+pub(super) fn exhausted(error: &io::Error) -> Failure {
     Failure::new(
         Reason::OutOfResources,
         format_args!("opening a socket in the pod: {error}"),

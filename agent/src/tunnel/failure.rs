@@ -1,8 +1,10 @@
 //! Why a connection could not be carried, or not to its end.
 
-use std::{cell::RefCell, fmt, rc::Rc};
+use std::{cell::RefCell, fmt, io, rc::Rc};
 
 use culvert_policy::Reason;
+
+use crate::identity::{tls_detail, tls_fault, tls_reason};
 
 /// A reason out of the closed list, and words for people.
 #[derive(Clone, Debug)]
@@ -17,6 +19,19 @@ impl Failure {
             reason,
             detail: detail.to_string().into(),
         }
+    }
+
+    /// A TLS handshake ended with this.
+    pub(super) fn in_handshake(error: &io::Error) -> Self {
+        Self::new(tls_reason(error), tls_detail(error))
+    }
+
+    /// A TLS connection broke with this.
+    pub(super) fn in_transit(error: &io::Error) -> Self {
+        Self::new(
+            tls_fault(error).unwrap_or(Reason::TunnelFailed),
+            tls_detail(error),
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     hbone::{self, Asked},
     leg::Tcp,
     relay::relay,
-    tls::Secured,
+    tls::{HANDSHAKE, Secured},
 };
 use crate::{
     identity::VerifiedPeer,
@@ -34,7 +34,7 @@ pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, from: SocketA
 }
 
 /// Handshakes at once, so that strangers cannot take all of a pod's memory.
-const HANDSHAKES: usize = 1024;
+pub(super) const HANDSHAKES: usize = 1024;
 
 async fn tunnel(enrolled: Rc<Enrolled>, stream: TcpStream, from: SocketAddr, place: Place) {
     let secured = Box::pin(secure(&enrolled, stream)).await;
@@ -46,8 +46,8 @@ async fn tunnel(enrolled: Rc<Enrolled>, stream: TcpStream, from: SocketAddr, pla
 }
 
 async fn secure(enrolled: &Enrolled, stream: TcpStream) -> Result<Secured, Failure> {
-    dial::watch_peer(&stream).map_err(dial::exhausted)?;
-    Secured::accept(enrolled.workload.hbone_acceptor(), stream).await
+    dial::watch_peer(&stream).map_err(|error| dial::exhausted(&error))?;
+    Secured::accept(enrolled.workload.hbone_acceptor(), stream, HANDSHAKE).await
 }
 
 /// A tunnel that never came to be has a record of its own.
@@ -137,7 +137,8 @@ async fn reach(
         .context
         .decide
         .admit_hbone(&enrolled.pod, target.port())?;
-    let (socket, agent) = dial::app_socket(&enrolled.netns, target.ip()).map_err(dial::exhausted)?;
+    let (socket, agent) =
+        dial::app_socket(&enrolled.netns, target.ip()).map_err(|error| dial::exhausted(&error))?;
     let announced = Announced::new(enrolled, agent, client)?;
     let app = dial::connect(socket, target).await.map_err(|error| {
         Failure::new(

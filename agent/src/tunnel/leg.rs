@@ -70,7 +70,7 @@ impl Tcp {
         let stream = Rc::clone(&self.stream);
         async move {
             if stream.ready(Interest::ERROR).await.is_err() {
-                pending().await
+                pending::<()>().await;
             }
         }
     }
@@ -141,7 +141,6 @@ impl Drop for Tcp {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn reset(_error: io::Error) -> Broken {
     Broken::Reset
 }

@@ -5,6 +5,7 @@
 //! a peer's tunnel to the pod's application; both end in [`relay`].
 
 mod arena;
+mod decide;
 mod dial;
 mod enrolled;
 mod failure;

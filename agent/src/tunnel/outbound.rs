@@ -178,7 +178,7 @@ async fn tunnel(enrolled: Rc<Enrolled>, key: Key, promise: Promise) {
 
 async fn handshake(enrolled: &Enrolled, key: &Key) -> Result<(Rc<Tunnel>, Driver), Failure> {
     let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, key.peer).await?;
-    dial::watch_peer(&tcp).map_err(dial::exhausted)?;
+    dial::watch_peer(&tcp).map_err(|error| dial::exhausted(&error))?;
     let secured = Secured::connect(enrolled.workload.hbone_connector(&key.identity), tcp).await?;
     Tunnel::open(secured).await
 }

@@ -19,7 +19,6 @@ use super::{
     leg::{Broken, Leg},
     tls::Secured,
 };
-use crate::identity::{tls_detail, tls_reason};
 
 /// A connection to a sidecar. It ends with a RST unless it came to its end in both directions.
 pub(super) struct Sidecar {
@@ -91,6 +90,6 @@ impl Drop for Sidecar {
 fn broken(error: &io::Error) -> Broken {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Reset,
-        _ => Broken::Failed(Failure::new(tls_reason(error), tls_detail(error))),
+        _ => Broken::Failed(Failure::in_transit(error)),
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::failure::Failure;
-use crate::identity::{VerifiedPeer, server_name, tls_detail, tls_reason};
+use crate::identity::{VerifiedPeer, server_name};
 
 /// A TLS connection to a peer that has proven who it is.
 pub(super) struct Secured {
@@ -27,7 +27,7 @@ impl Secured {
         let stream = timeout(HANDSHAKE, handshake)
             .await
             .map_err(|_| late())?
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| Failure::in_handshake(&error))?;
         let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
         Ok(Self {
             stream: stream.into(),
@@ -36,13 +36,17 @@ impl Secured {
     }
 
     /// The server's side of a handshake.
-    pub(super) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> Result<Self, Failure> {
+    pub(super) async fn accept(
+        config: Arc<ServerConfig>,
+        tcp: TcpStream,
+        within: Duration,
+    ) -> Result<Self, Failure> {
         let handshake = TlsAcceptor::from(config).accept(tcp).into_fallible();
-        let stream = match timeout(HANDSHAKE, handshake).await.map_err(|_| late())? {
+        let stream = match timeout(within, handshake).await.map_err(|_| late())? {
             Ok(stream) => stream,
             Err((error, tcp)) => {
                 part(tcp).await;
-                return Err(failed(&error));
+                return Err(Failure::in_handshake(&error));
             }
         };
         let peer = VerifiedPeer::of_client(stream.get_ref().1)?;
@@ -61,18 +65,14 @@ impl Secured {
     }
 }
 
-/// Of a handshake, and of what an unfinished one may hold on to.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a handshake may take, and so hold on to memory.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 fn late() -> Failure {
     Failure::new(
         Reason::Timeout,
         "the peer did not finish its TLS handshake in time",
     )
-}
-
-fn failed(error: &io::Error) -> Failure {
-    Failure::new(tls_reason(error), tls_detail(error))
 }
 
 /// Closes a connection such that the peer can read why: closing it over unread bytes would send a RST, which

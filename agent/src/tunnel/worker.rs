@@ -1,9 +1,11 @@
 //! One worker: a thread that serves some of the pods.
 
-use std::{collections::HashMap, rc::Rc, time::Duration};
+use std::{collections::HashMap, pin::pin, rc::Rc, time::Duration};
 
+use futures::future::join_all;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
+    task::spawn_local,
     time::{Instant, timeout_at},
 };
 
@@ -31,11 +33,12 @@ pub(super) async fn run(context: Context, mut commands: mpsc::UnboundedReceiver<
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Add(pod)) => worker.add(pod).await,
+                Some(Command::Add(pod)) => worker.add(pod),
                 Some(Command::Remove(pod, done)) => worker.remove(&pod, done),
                 Some(Command::Drain(within, done)) => {
+                    let left = worker.drain(Instant::now() + within, &mut changed).await;
                     // Whoever asked may have gone.
-                    let _ = done.send(worker.drain(Instant::now() + within).await);
+                    let _ = done.send(left);
                     return;
                 }
                 None => return,
@@ -51,10 +54,10 @@ struct Worker {
 }
 
 impl Worker {
-    async fn add(&mut self, pod: Pod) {
+    fn add(&mut self, pod: Pod) {
         let name = pod.pod.clone();
         if let Some(before) = self.pods.remove(&name) {
-            before.cut().await;
+            cut(before, None);
         }
         match Enrolled::start(pod, Rc::clone(&self.context)) {
             Ok(enrolled) => {
@@ -64,16 +67,10 @@ impl Worker {
         }
     }
 
-    /// In a task of its own: a peer that is slow to part must not keep the other pods waiting.
     fn remove(&mut self, pod: &PodRef, done: oneshot::Sender<()>) {
-        let Some(enrolled) = self.pods.remove(pod) else {
-            return;
-        };
-        tokio::task::spawn_local(async move {
-            enrolled.cut().await;
-            // Whoever asked may have gone.
-            let _ = done.send(());
-        });
+        if let Some(enrolled) = self.pods.remove(pod) {
+            cut(enrolled, Some(done));
+        }
     }
 
     fn recheck(&self) {
@@ -82,17 +79,30 @@ impl Worker {
         }
     }
 
-    async fn drain(&mut self, deadline: Instant) -> usize {
-        for enrolled in self.pods.values() {
-            enrolled.drain().await;
+    /// Policy is followed until the end.
+    async fn drain(&mut self, deadline: Instant, changed: &mut watch::Receiver<u64>) -> usize {
+        join_all(self.pods.values().map(|enrolled| enrolled.drain())).await;
+        let emptied = join_all(self.pods.values().map(|enrolled| enrolled.connections.emptied()));
+        let mut emptied = pin!(timeout_at(deadline, emptied));
+        loop {
+            tokio::select! {
+                // Those that are left at the deadline are counted below.
+                _ = &mut emptied => break,
+                Ok(()) = changed.changed() => self.recheck(),
+            }
         }
-        for enrolled in self.pods.values() {
-            // Those that are left at the deadline are counted below.
-            let _ = timeout_at(deadline, enrolled.connections.emptied()).await;
-        }
-        futures::future::join_all(self.pods.values().map(|enrolled| enrolled.cut()))
+        join_all(self.pods.values().map(|enrolled| enrolled.cut()))
             .await
             .into_iter()
             .sum()
     }
+}
+
+/// In a task of its own: a peer that is slow to part must not keep the other pods waiting.
+fn cut(enrolled: Rc<Enrolled>, done: Option<oneshot::Sender<()>>) {
+    spawn_local(async move {
+        enrolled.cut().await;
+        // Whoever waited may have gone.
+        let _ = done.map(|done| done.send(()));
+    });
 }

@@ -161,8 +161,12 @@ impl ManifestDir {
         let Contents { objects, problems } = self.folder.contents();
         let now: BTreeSet<ObjectKey> = objects.keys().cloned().collect();
         cluster.update(|index: &mut Index| {
-            self.applied.difference(&now).for_each(|key| index.delete(key));
-            objects.into_values().for_each(|object| index.apply(object));
+            for gone in self.applied.difference(&now) {
+                index.delete(gone);
+            }
+            for object in objects.into_values() {
+                index.apply(object);
+            }
         });
         self.applied = now;
         for problem in cluster.report(problems) {
@@ -219,3 +223,6 @@ fn read(path: &Path) -> io::Result<String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

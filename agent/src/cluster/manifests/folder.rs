@@ -9,15 +9,15 @@ use crate::cluster::{Object, ObjectKey, Rejected, Settings, decode, problem::Pro
 
 /// All files that were read, by name.
 #[derive(Debug, Default)]
-pub(super) struct Folder {
+pub(in crate::cluster) struct Folder {
     files: BTreeMap<String, File>,
 }
 
 /// What the folder says as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
-    pub(super) objects: BTreeMap<ObjectKey, Object>,
-    pub(super) problems: Vec<Problem>,
+pub(in crate::cluster) struct Contents {
+    pub(in crate::cluster) objects: BTreeMap<ObjectKey, Object>,
+    pub(in crate::cluster) problems: Vec<Problem>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ struct Placed {
 impl Folder {
     /// Takes in a file. Of an object that is broken now, or that may hide in a document that cannot be read, what
     /// this file said before stays in force.
-    pub(super) fn put(&mut self, name: &str, text: String, settings: &Settings) {
+    pub(in crate::cluster) fn put(&mut self, name: &str, text: String, settings: &Settings) {
         let file = self.files.entry(name.to_owned()).or_default();
         if file.text != text || !file.problems.is_empty() {
             let reading = Reading::of(name, &text, settings);
@@ -57,7 +57,7 @@ impl Folder {
     }
 
     /// What is in force: of two documents for one object the first, by file name and then by place.
-    pub(super) fn contents(&self) -> Contents {
+    pub(in crate::cluster) fn contents(&self) -> Contents {
         let mut first: BTreeMap<&ObjectKey, (&str, &Placed)> = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, file) in &self.files {
@@ -117,7 +117,7 @@ impl Reading {
         match decode(&item.value, settings) {
             Ok(Some(object)) => self.take_object(name, document, object),
             Ok(None) => {
-                debug!(file = name, document, kind = %item.value["kind"], "of no use to the agent: ignored")
+                debug!(file = name, document, kind = %item.value["kind"], "of no use to the agent: ignored");
             }
             Err(rejected) => self.take_rejected(name, document, &item.path, rejected),
         }
@@ -183,3 +183,6 @@ fn problem(
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests;

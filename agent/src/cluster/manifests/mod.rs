@@ -2,6 +2,6 @@
 
 mod directory;
 mod documents;
-mod folder;
+pub(super) mod folder;
 
 pub use directory::{ManifestDir, ManifestDirError};

@@ -169,8 +169,9 @@ impl Lease {
         let request = headers::request(target, client, pod).map_err(Unopened::Failed)?;
         let ready = self.tunnel.requests.clone().ready().await;
         let mut requests = ready.map_err(|error| self.stale(&error))?;
-        let sent = requests.send_request(request, false);
-        let (answer, send) = sent.map_err(|error| self.stale(&error))?;
+        let (answer, send) = requests
+            .send_request(request, false)
+            .map_err(|error| self.stale(&error))?;
         let answer = answer.await.map_err(|error| self.unanswered(&error))?;
         self.tunnel.settled.send_replace(true);
         accepted(answer.status()).map_err(Unopened::Failed)?;

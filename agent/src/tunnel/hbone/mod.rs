@@ -26,7 +26,7 @@ const FIRST_STREAMS: usize = 100;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// All streams at once can fill their windows, so that stalled ones never hold up the others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
-const _: () = assert!(CONNECTION_WINDOW <= (1 << 31) - 1, "RFC 9113, section 6.9.1");
+const _: () = assert!(CONNECTION_WINDOW < 1 << 31, "RFC 9113, section 6.9.1");
 /// The largest frame to receive, as Istio's peers announce it.
 const FRAME: u32 = 1 << 20;
 /// What one stream may hold ready to be sent.

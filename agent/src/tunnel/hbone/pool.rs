@@ -104,9 +104,4 @@ impl Pool {
             bundles.remove(key);
         }
     }
-
-    #[cfg(test)]
-    pub(in super::super) fn tunnels(&self) -> usize {
-        self.0.borrow().values().map(|bundle| bundle.tunnels.len()).sum()
-    }
 }

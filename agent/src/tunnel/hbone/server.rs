@@ -89,6 +89,8 @@ pub(in super::super) async fn serve(
         .map_err(|error| failure(&fault, error))?;
     let load = Load::new();
     let mut leaving = false;
+    // The handshake may have lasted into another phase.
+    phase.mark_changed();
     loop {
         tokio::select! {
             next = connection.accept() => match next {

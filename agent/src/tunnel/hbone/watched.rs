@@ -9,7 +9,6 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::failure::{Failure, Fault};
-use crate::identity::tls_reason;
 
 /// A stream that notes its first error. A TLS 1.3 client learns by its first read that its certificate was
 /// refused, and by then the stream belongs to the HTTP/2 codec.
@@ -25,7 +24,7 @@ impl<S> Watched<S> {
 
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &result {
-            self.fault.set(|| Failure::new(tls_reason(error), error));
+            self.fault.set(|| Failure::in_transit(error));
         }
         result
     }

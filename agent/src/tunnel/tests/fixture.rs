@@ -12,6 +12,7 @@ use std::{
 };
 
 use culvert_policy::{PeerStatus, Reason, SpiffeId};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -32,6 +33,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn soon<F: Future>(what: F) -> F::Output {
     timeout(PATIENCE, what).await.expect("it happens in time")
+}
+
+/// Lets this process open as many files as it may.
+pub(super) fn many_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )
+    .unwrap();
 }
 
 pub(super) fn id(service_account: &str) -> SpiffeId {
@@ -125,7 +139,7 @@ impl Mesh {
     /// That the connection of an application of `sleep` is reset, at once or a little later.
     pub(super) async fn refuses(&self, verdict: Verdict, to: SocketAddr) {
         self.route(verdict, to);
-        refused(self.client.capture(to).await).await;
+        self.client.refuses(to).await;
     }
 
     /// Both ends of a connection over a tunnel.
@@ -159,13 +173,9 @@ impl Node {
         let outbound = listener(address);
         let listener = outbound.local_addr().unwrap();
         let kernel = Arc::clone(&world);
-        let workers = Workers::start(
-            1,
-            Arc::new(Played(Arc::clone(&world))),
-            Arc::new(Reporter(report)),
-            move || Ok(Played(Arc::clone(&kernel))),
-        )
-        .unwrap();
+        let decide: Arc<dyn Decide> = Arc::new(Played(Arc::clone(&world)));
+        let observer: Arc<dyn Observer> = Arc::new(Reporter(report));
+        let workers = Workers::start(1, &decide, &observer, move || Ok(Played(Arc::clone(&kernel)))).unwrap();
         workers.add(Pod {
             pod: pod(name),
             netns: Netns::current().unwrap(),
@@ -196,6 +206,11 @@ impl Node {
         let source = socket.local_addr().unwrap();
         self.world.origins.lock().unwrap().insert(source, origin);
         soon(socket.connect(self.listener)).await
+    }
+
+    /// That a connection of the pod's application is reset, at once or a little later.
+    pub(super) async fn refuses(&self, origin: SocketAddr) {
+        refused(self.capture(origin).await).await;
     }
 
     /// That a connection to the pod's listener is reset, of which the kernel knows nothing.
@@ -247,7 +262,7 @@ impl Default for World {
 impl World {
     /// From now on the pod's application accepts HBONE, or does not.
     pub(super) fn admit(&self, admission: Admission) {
-        self.admission.send_replace(admission);
+        let _ = self.admission.send_replace(admission);
         self.changed.send_modify(|generation| *generation += 1);
     }
 }

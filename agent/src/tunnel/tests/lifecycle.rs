@@ -14,7 +14,7 @@ use crate::{
     tunnel::Drained,
 };
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_drain_lets_a_stream_finish() {
@@ -36,9 +36,11 @@ async fn a_drain_lets_a_stream_finish() {
     })
     .await;
     ping(&mut client, &mut server).await;
+    // The tunnel still stands, but takes no more streams.
+    sleep.refuses(server.local_addr().unwrap()).await;
+    assert_eq!(sleep.line().await.reason, Reason::PeerUnreachable);
     assert!(!drain.is_finished());
     soon(client.write_all(b"last words")).await.unwrap();
-    drop(server.split());
     soon(client.shutdown()).await.unwrap();
     let mut words = String::new();
     soon(server.read_to_string(&mut words)).await.unwrap();

@@ -2,8 +2,11 @@
 //! cluster's are played.
 
 mod fixture;
+mod idle;
 mod lifecycle;
 mod raw;
 mod refusals;
+mod strangers;
 mod streams;
+mod transports;
 mod tunnels;

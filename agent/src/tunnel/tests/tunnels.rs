@@ -7,14 +7,17 @@ use tokio::io::AsyncReadExt;
 
 use super::fixture::{Mesh, abort, ping, soon};
 
-/// The agent of `httpbin` is told the port of each tunnel by nobody; what stands in its records does not tell them
-/// apart either. The sockets of this process do: those of the server's HBONE port that are established.
+/// How many tunnels lead to the pod: established connections of its HBONE port.
 fn tunnels(mesh: &Mesh) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let port = format!(":{:04X}", mesh.hbone.port());
+    let local = format!(
+        "{:08X}:{:04X}",
+        u32::from_le_bytes([127, 0, 0, 3]),
+        mesh.hbone.port()
+    );
     let established = |line: &&str| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        fields[1].ends_with(&port) && fields[3] == "01"
+        fields[1] == local && fields[3] == "01"
     };
     table.lines().skip(1).filter(established).count()
 }

@@ -1,0 +1,7 @@
+//! What the index answers.
+
+mod destinations;
+mod pods;
+mod properties;
+mod reach;
+mod routes;

@@ -1,0 +1,128 @@
+//! What holds for each cluster.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::cluster::{
+    Destination, Index, KernelVerdict, Kind, Object, ObjectKey, PodRef, Verdict,
+    testing::{at, destination_rule, namespace, object, peer_authentication, pod, service, settings, slice},
+};
+
+const ADDRESSES: [&str; 4] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"];
+
+fn any_object() -> impl Strategy<Value = Value> {
+    let place = || prop_oneof!["one", "two", "istio-system"];
+    let address = || proptest::sample::select(&ADDRESSES[..]);
+    let mode = || proptest::sample::select(&["STRICT", "PERMISSIVE", "DISABLE", "UNSET"][..]);
+    let tls = proptest::sample::select(&["DISABLE", "ISTIO_MUTUAL", "SIMPLE"][..]);
+    let host = proptest::sample::select(&["*", "s", "h", "s.one.svc.cluster.local"][..]);
+    let backends = proptest::collection::vec(address(), 0..3);
+    let vip = proptest::sample::select(&["10.96.0.1", "10.96.0.2", "None"][..]);
+    let port = proptest::sample::select(&["8080", "9090"][..]);
+    prop_oneof![
+        2 => (place(), "[a-c]", address(), any::<bool>()).prop_map(|(ns, name, ip, on)| pod(&ns, &name, ip, on)),
+        1 => (place(), any::<bool>()).prop_map(|(name, on)| {
+            namespace(&name, &if on { json!({"culvert.io/capture": "enabled"}) } else { json!({}) })
+        }),
+        2 => (place(), "[sh]", vip).prop_map(|(ns, name, vip)| service(&ns, &name, vip)),
+        2 => (place(), "[sh]", backends).prop_map(|(ns, name, backends)| slice(&ns, &name, &backends)),
+        1 => (place(), host, tls).prop_map(|(ns, host, mode)| destination_rule(&ns, host, mode)),
+        1 => (place(), mode()).prop_map(|(ns, mode)| peer_authentication(&ns, &json!({"mtls": {"mode": mode}}))),
+        1 => (place(), "[a-c]", mode(), port, mode()).prop_map(|(ns, app, mode, port, port_mode)| {
+            let (selector, ports) = (json!({"matchLabels": {"app": app}}), json!({port: {"mode": port_mode}}));
+            peer_authentication(&ns, &json!({"selector": selector, "mtls": {"mode": mode}, "portLevelMtls": ports}))
+        }),
+    ]
+}
+
+/// One object per name, as an API server keeps them.
+fn any_cluster() -> impl Strategy<Value = Vec<Object>> {
+    proptest::collection::vec(any_object(), 0..16).prop_map(|values| {
+        let objects = values.iter().map(object);
+        objects
+            .map(|object| (object.key(), object))
+            .collect::<BTreeMap<_, _>>()
+            .into_values()
+            .collect()
+    })
+}
+
+fn index(objects: &[Object]) -> Index {
+    let mut index = Index::new(settings());
+    objects.iter().cloned().for_each(|object| index.apply(object));
+    index
+}
+
+fn kernel(index: &Index, client: &PodRef, origin: std::net::SocketAddr) -> KernelVerdict {
+    let told = index.destinations(std::slice::from_ref(client));
+    let entry = |port| {
+        told.get(&Destination {
+            address: origin.ip(),
+            port,
+        })
+        .copied()
+    };
+    entry(Some(origin.port()))
+        .or_else(|| entry(None))
+        .unwrap_or(KernelVerdict::Pass)
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_arrival_does_not_matter(
+        (one, other) in any_cluster().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))
+    ) {
+        prop_assert_eq!(&index(&one).files, &index(&other).files);
+    }
+
+    #[test]
+    fn deleting_undoes_applying(before in any_cluster(), added in any_cluster()) {
+        let mut changed = index(&before);
+        added.iter().cloned().for_each(|object| changed.apply(object));
+        for object in &added {
+            changed.delete(&object.key());
+        }
+        let kept: Vec<ObjectKey> = added.iter().map(Object::key).collect();
+        let rest: Vec<_> = before.iter().filter(|object| !kept.contains(&object.key())).cloned().collect();
+        prop_assert_eq!(&changed.files, &index(&rest).files);
+    }
+
+    #[test]
+    fn a_list_leaves_nothing_of_what_was_there(before in any_cluster(), after in any_cluster()) {
+        let mut relisted = index(&before);
+        for kind in Kind::ALL.iter().copied() {
+            relisted.reset(kind, after.iter().filter(|object| object.key().kind == kind).cloned().collect());
+        }
+        prop_assert_eq!(&relisted.files, &index(&after).files);
+    }
+
+    #[test]
+    fn an_object_that_says_what_was_known_changes_nothing(objects in any_cluster()) {
+        let mut index = index(&objects);
+        let revision = index.revision();
+        objects.iter().cloned().for_each(|object| index.apply(object));
+        prop_assert_eq!(index.revision(), revision);
+    }
+
+    #[test]
+    fn what_the_kernel_passes_is_surely_plaintext(objects in any_cluster(), namespace in "one|two") {
+        let index = index(&objects);
+        let client = PodRef::new(&namespace, "stranger");
+        let services = ["10.96.0.1:80", "10.96.0.2:80"].map(at);
+        let pods = ADDRESSES.iter().flat_map(|ip| [8080, 9090, 80].map(|port| at(&format!("{ip}:{port}"))));
+        for origin in pods.chain(services) {
+            let passed = kernel(&index, &client, origin) == KernelVerdict::Pass;
+            for turn in 0..3 {
+                let route = index.route(&client, origin, turn);
+                let nobody = route.reason == culvert_policy::Reason::NoEndpoint;
+                if passed && !nobody {
+                    prop_assert_eq!(&route.verdict, &Verdict::Plaintext, "{} {:?}", origin, route);
+                } else if !services.contains(&origin) {
+                    prop_assert_ne!(&route.verdict, &Verdict::Plaintext, "{} {:?}", origin, route);
+                }
+            }
+        }
+    }
+}

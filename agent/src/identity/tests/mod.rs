@@ -1,0 +1,7 @@
+//! Handshakes in memory between workloads, and between workloads and impostors.
+
+mod authority;
+mod handshakes;
+mod impostors;
+mod mesh;
+mod rotation;

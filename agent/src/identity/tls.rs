@@ -1,0 +1,85 @@
+//! rustls configurations: TLS 1.3 only, both sides show a certificate, nothing is resumed.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, LazyLock},
+};
+
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier},
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, aws_lc_rs::cipher_suite, aws_lc_rs::kx_group,
+    },
+    pki_types::ServerName,
+    server::{NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
+    version::TLS13,
+};
+
+use super::{Clock, clock::TlsClock};
+
+/// The application protocol of HBONE.
+pub(super) const ALPN_HBONE: &[u8] = b"h2";
+/// The application protocol of Istio sidecars, for streams whose protocol they do not know.
+pub(super) const ALPN_SIDECAR: &[u8] = b"istio";
+
+/// The name that rustls demands for a server. Servers are known by their SPIFFE id, and an address is never sent in
+/// the clear as SNI.
+pub fn server_name() -> ServerName<'static> {
+    ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// AES-128 before AES-256: it is what every TLS 1.3 peer must speak (RFC 8446, section 9.1), and takes 10 rounds
+/// instead of 14. The other groups are for peers without the post-quantum one.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
+        ..aws_lc_rs::default_provider()
+    })
+});
+
+/// The signature algorithms that certificates and handshakes may use.
+pub(super) fn algorithms() -> WebPkiSupportedAlgorithms {
+    PROVIDER.signature_verification_algorithms
+}
+
+pub(super) fn server_config(
+    clock: Arc<dyn Clock>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    certificate: Arc<dyn ResolvesServerCert>,
+    alpn: &[u8],
+) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_details(PROVIDER.clone(), Arc::new(TlsClock(clock)))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has TLS 1.3 suites and groups")
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![alpn.to_vec()];
+    // A resumed session would not be verified anew.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
+}
+
+pub(super) fn client_config(
+    clock: Arc<dyn Clock>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    certificate: Arc<dyn ResolvesClientCert>,
+    alpn: &[u8],
+) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(TlsClock(clock)))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has TLS 1.3 suites and groups")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(certificate);
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config
+}

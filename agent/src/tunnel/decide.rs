@@ -1,0 +1,26 @@
+//! The cluster, as the tunnel asks it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::sync::watch;
+
+use super::Decide;
+use crate::cluster::{Admission, Cluster, PodRef, Route};
+
+impl Decide for Cluster {
+    fn route(&self, client: &PodRef, origin: SocketAddr, turn: usize) -> Route {
+        self.read().route(client, origin, turn)
+    }
+
+    fn admit_hbone(&self, server: &PodRef, port: u16) -> Admission {
+        self.read().admit_hbone(server, port)
+    }
+
+    fn pod_at(&self, address: IpAddr) -> Option<PodRef> {
+        self.read().pod_at(address)
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        Self::changed(self)
+    }
+}
