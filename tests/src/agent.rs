@@ -16,7 +16,7 @@ use crate::{
     DEADLINE, Line, Node,
     log::Log,
     process::{culvert, signal, wait_until},
-    run::Run,
+    run::{Run, making},
 };
 
 /// The flags of an agent.
@@ -61,6 +61,7 @@ pub struct Agent {
 
 impl Agent {
     pub(crate) fn start(run: &Arc<Run>, node: &Node, options: &AgentOptions) -> anyhow::Result<Self> {
+        let _making = making();
         let mut command = node.agent_command(culvert());
         command.arg("agent");
         for (name, value) in options.with_defaults(run, node) {

@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    Agent, AgentOptions, Capture, Family, cgroup, netns, place::Place, process::culvert, remains, run::Run,
+    Agent, AgentOptions, Capture, Family, cgroup, netns,
+    place::Place,
+    process::culvert,
+    remains,
+    run::{Run, making},
 };
 
 /// A node; as a [`Place`] it is the node's kubelet.
@@ -34,6 +38,7 @@ pub(crate) struct Link {
 
 impl Node {
     pub(crate) fn create(run: &Arc<Run>, name: &str, number: u8) -> anyhow::Result<Self> {
+        let _making = making();
         let name = run.named(name);
         let link = Link {
             netns: name.clone(),

@@ -11,7 +11,12 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{Family, Node, cgroup, netns, node::Link, place::Place, run::Run};
+use crate::{
+    Family, Node, cgroup, netns,
+    node::Link,
+    place::Place,
+    run::{Run, making},
+};
 
 /// What a pod is to be.
 #[derive(Clone, Debug)]
@@ -95,6 +100,7 @@ pub struct Pod {
 impl Pod {
     /// Makes the `number`th pod of a node.
     pub(crate) fn create(node: &Node, spec: &PodSpec, number: u8) -> anyhow::Result<Self> {
+        let _making = making();
         let netns = format!("{}-{number}", node.name());
         let ips = Family::ALL.map(|family| node.link.pod_ip(family, number));
         netns::create(&netns)?;

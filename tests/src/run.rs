@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -37,6 +37,7 @@ impl Run {
         mount_bpffs()?;
         remains::sweep().context("what an earlier run left behind cannot be removed")?;
         undo_on_signals()?;
+        let _making = making();
         let name = remains::name(process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let run = Self {
             cgroup: cgroup::root()?.join(&name),
@@ -114,7 +115,15 @@ fn undo_on_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Held while something is made that carries a run's name, so that nothing is made after the end has begun.
+pub(crate) fn making() -> impl Sized {
+    MAKING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+static MAKING: RwLock<()> = RwLock::new(());
+
 fn end(signal: i32) {
+    let _nothing_more = MAKING.write().unwrap_or_else(PoisonError::into_inner);
     for run in living(|runs| runs.clone()) {
         // The process ends in any case; the next run removes what could not be removed now.
         let _ = remains::remove(&run);

@@ -1,10 +1,10 @@
 //! The testbed itself: pods reach each other, Services lead to pods, the wire is seen, and nothing is left.
 
 use std::{
-    fs,
-    io::{ErrorKind, Read, Write},
+    env, fs,
+    io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
 };
 
@@ -18,20 +18,18 @@ struct Pair {
     machine: Machine,
 }
 
-fn pair() -> Pair {
-    let mut machine = Machine::new().unwrap();
-    let (a, b) = (machine.node("a").unwrap(), machine.node("b").unwrap());
-    let client = machine.pod(&a, PodSpec::new("full", "sleep")).unwrap();
-    let server = machine
-        .pod(&b, PodSpec::new("full", "httpbin").label("app", "httpbin"))
-        .unwrap();
-    Pair {
+fn pair() -> anyhow::Result<Pair> {
+    let mut machine = Machine::new()?;
+    let (a, b) = (machine.node("a")?, machine.node("b")?);
+    let client = machine.pod(&a, PodSpec::new("full", "sleep"))?;
+    let server = machine.pod(&b, PodSpec::new("full", "httpbin").label("app", "httpbin"))?;
+    Ok(Pair {
         client,
         server,
         a,
         b,
         machine,
-    }
+    })
 }
 
 /// Connects, sends a word across, and returns both ends.
@@ -40,14 +38,14 @@ fn exchange(
     to: SocketAddr,
     spec: SocketSpec,
     listener: &TcpListener,
-) -> (TcpStream, TcpStream) {
-    let mut sent = client.connect_as(to, spec).unwrap();
-    let (mut received, _) = listener.accept().unwrap();
-    sent.write_all(b"word").unwrap();
+) -> io::Result<(TcpStream, TcpStream)> {
+    let mut sent = client.connect_as(to, spec)?;
+    let (mut received, _) = listener.accept()?;
+    sent.write_all(b"word")?;
     let mut word = [0; 4];
-    received.read_exact(&mut word).unwrap();
+    received.read_exact(&mut word)?;
     assert_eq!(&word, b"word");
-    (sent, received)
+    Ok((sent, received))
 }
 
 #[test]
@@ -57,11 +55,11 @@ fn pods_reach_each_other_across_nodes() {
         server,
         machine: _machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     for family in Family::ALL {
         let address = server.address(family, 80);
         let listener = server.listen(address).unwrap();
-        let (sent, received) = exchange(&client, address, SocketSpec::default(), &listener);
+        let (sent, received) = exchange(&client, address, SocketSpec::default(), &listener).unwrap();
         assert_eq!(sent.peer_addr().unwrap(), address);
         assert_eq!(received.peer_addr().unwrap().ip(), client.ip(family));
         assert_eq!(received.peer_addr().unwrap(), sent.local_addr().unwrap());
@@ -75,11 +73,11 @@ fn sockets_are_made_as_asked() {
         server,
         machine: _machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     let listener = server.listen_dual(80).unwrap();
     let bind = Some(client.address(Family::V4, 4321));
     let spec = SocketSpec { bind, mapped: true };
-    let (sent, received) = exchange(&client, server.address(Family::V4, 80), spec, &listener);
+    let (sent, received) = exchange(&client, server.address(Family::V4, 80), spec, &listener).unwrap();
     assert_eq!(sent.peer_addr().unwrap(), "[::ffff:10.2.0.2]:80".parse().unwrap());
     assert_eq!(
         received.peer_addr().unwrap(),
@@ -94,7 +92,7 @@ fn a_refused_connection_is_the_error_of_connect() {
         server,
         machine: _machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     for family in Family::ALL {
         let error = client.connect(server.address(family, 81)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -109,12 +107,12 @@ fn a_node_reaches_pods_and_pods_reach_nodes() {
         b,
         machine: _machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     for family in Family::ALL {
         let address = client.address(family, 80);
         let listener = client.listen(address).unwrap();
-        exchange(&a, address, SocketSpec::default(), &listener);
-        let (_sent, received) = exchange(&b, address, SocketSpec::default(), &listener);
+        exchange(&a, address, SocketSpec::default(), &listener).unwrap();
+        let (_sent, received) = exchange(&b, address, SocketSpec::default(), &listener).unwrap();
         assert_eq!(received.peer_addr().unwrap().ip(), b.ip(family));
     }
 }
@@ -127,7 +125,7 @@ fn a_service_leads_to_its_ready_pods_in_turn() {
         a,
         b,
         mut machine,
-    } = pair();
+    } = pair().unwrap();
     let other = machine
         .pod(&a, PodSpec::new("full", "httpbin-2").label("app", "httpbin"))
         .unwrap();
@@ -167,7 +165,7 @@ fn a_pod_reaches_itself_by_its_service() {
         b,
         mut machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     let service = ServiceSpec::new("full", "httpbin", ("app", "httpbin")).port(8000, 80);
     let service = machine.service(service).unwrap();
     machine.publish().unwrap();
@@ -178,7 +176,8 @@ fn a_pod_reaches_itself_by_its_service() {
             service.address(family, 8000),
             SocketSpec::default(),
             &listener,
-        );
+        )
+        .unwrap();
         assert_eq!(received.peer_addr().unwrap().ip(), b.ip(family));
     }
 }
@@ -189,7 +188,7 @@ fn programs_run_in_the_pod() {
         client,
         machine: _machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     let output = client
         .command("ip")
         .args(["-o", "addr"])
@@ -211,7 +210,7 @@ fn a_capture_holds_what_went_over_the_wire() {
         a,
         b,
         machine: _machine,
-    } = pair();
+    } = pair().unwrap();
     let capture = a.capture(&b).unwrap();
     for family in Family::ALL {
         let listener = server.listen(server.address(family, 80)).unwrap();
@@ -220,7 +219,8 @@ fn a_capture_holds_what_went_over_the_wire() {
             server.address(family, 80),
             SocketSpec::default(),
             &listener,
-        );
+        )
+        .unwrap();
     }
     let traffic = capture.stop().unwrap();
     assert_eq!(traffic.readable(b"word"), 2);
@@ -230,7 +230,7 @@ fn a_capture_holds_what_went_over_the_wire() {
 
 #[test]
 fn manifests_are_replaced_whole() {
-    let Pair { client, machine, .. } = pair();
+    let Pair { client, machine, .. } = pair().unwrap();
     machine.publish().unwrap();
     machine.apply("strict", "kind: PeerAuthentication\n").unwrap();
     let cluster = fs::read_to_string(machine.manifests().join("cluster.yaml")).unwrap();
@@ -250,7 +250,7 @@ fn nothing_is_left_of_a_pod_that_ends() {
         server,
         machine: _machine,
         ..
-    } = pair();
+    } = pair().unwrap();
     let (netns, cgroup) = (
         Path::new("/run/netns").join(server.netns()),
         server.cgroup().to_owned(),
@@ -263,7 +263,7 @@ fn nothing_is_left_of_a_pod_that_ends() {
 
 #[test]
 fn nothing_is_left_of_a_machine_that_ends() {
-    let pair = pair();
+    let pair = pair().unwrap();
     let run = run_of(&pair.a);
     assert_eq!(
         remains(&run).len(),
@@ -275,22 +275,15 @@ fn nothing_is_left_of_a_machine_that_ends() {
 }
 
 fn run_of(node: &Node) -> String {
-    node.name().strip_suffix("-a").unwrap().to_owned()
+    node.name().trim_end_matches("-a").to_owned()
 }
 
 fn remains(run: &str) -> Vec<String> {
-    let root = cgroup_root().unwrap();
-    let places = [
-        root.as_path(),
-        Path::new("/run/netns"),
-        Path::new("/sys/fs/bpf/culvert"),
-        &std::env::temp_dir(),
-    ]
-    .map(Path::to_owned);
-    let entries = places
-        .iter()
-        .flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
-    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let root = cgroup_root().expect("cgroup v2 is mounted");
+    let others = ["/run/netns", "/sys/fs/bpf/culvert"].map(PathBuf::from);
+    let places = [root, env::temp_dir()].into_iter().chain(others);
+    let entries = places.flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names
         .filter(|name| name == run || name.starts_with(&format!("{run}-")))
         .collect()

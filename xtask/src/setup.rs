@@ -99,7 +99,6 @@ const PIECES: &[Piece] = &[
     Piece::cargo("cargo-nextest", Purpose::Test, &["cargo-nextest@0.9.143", "--no-default-features", "--features", "default-no-update"]),
     Piece::debian("qemu", Purpose::Kernels, Found::Command("qemu-system-x86_64"), &["qemu-system-x86"]),
     Piece::debian("a static busybox", Purpose::Kernels, Found::Command("busybox"), &["busybox-static"]),
-    Piece::debian("cpio", Purpose::Kernels, Found::Command("cpio"), &["cpio"]),
     Piece::debian("xz", Purpose::Kernels, Found::Command("xz"), &["xz-utils"]),
 ];
 
