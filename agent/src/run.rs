@@ -121,7 +121,10 @@ async fn finish(enroller: Enroller, options: &AgentOptions) -> Result<()> {
         pins.detach_all()?;
         info!(cut, "ended; pods are left alone");
     } else {
-        info!(cut, "ended; what has to be captured is refused until an agent comes back, or `culvert detach` is run");
+        info!(
+            cut,
+            "ended; what has to be captured is refused until an agent comes back, or `culvert detach` is run"
+        );
     }
     Ok(())
 }
@@ -130,7 +133,7 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
     let decide: Arc<dyn Decide> = Arc::new(cluster.clone());
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
-    Workers::start(options.workers.get(), &decide, &observer, open).context("cannot start the workers")
+    Workers::start(options.workers.get(), decide, observer, open).context("cannot start the workers")
 }
 
 fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {
@@ -170,7 +173,9 @@ fn spawn_kernel_log(programs: &mut Programs, options: &AgentOptions) {
 fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
-    setrlimit(Resource::Nofile, raised).map_err(io::Error::from).context("cannot raise the limit of open files")
+    setrlimit(Resource::Nofile, raised)
+        .map_err(io::Error::from)
+        .context("cannot raise the limit of open files")
 }
 
 fn init_log(options: &AgentOptions) {

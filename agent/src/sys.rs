@@ -41,11 +41,7 @@ pub(crate) fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
             length,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Tells when there is something to read from a file that another value reads.

@@ -5,18 +5,18 @@ use aya_ebpf::{
     programs::SkLookupContext,
 };
 use aya_log_ebpf::debug;
-use culvert_abi::{HBONE_PORT, SocketAddress, port_mode};
+use culvert_abi::{Address, HBONE_PORT, SocketAddress, port_mode};
 
 use crate::{context::address_of_family, maps::PORTS};
 
 const IPPROTO_TCP: u32 = 6;
-/// A namespace's loopback interface is its first (`LOOPBACK_IFINDEX`, linux/net.h).
-const LOOPBACK_IFINDEX: u32 = 1;
 
 /// What may come of a lookup.
 enum Outcome {
-    /// Not TCP, or from within the pod: the agent's own dial among them.
-    NotPlaintextFromOutside,
+    /// Not TCP.
+    NotTcp,
+    /// The pod calls itself, or the agent dials the application.
+    FromInside,
     /// For the agent's HBONE listener, which asks for a certificate.
     Hbone,
     /// The port's mode accepts plaintext.
@@ -28,7 +28,7 @@ enum Outcome {
 /// The hook. `SK_DROP` answers a SYN with a RST at once.
 pub fn lookup(ctx: &SkLookupContext) -> u32 {
     match decide(ctx) {
-        Outcome::NotPlaintextFromOutside | Outcome::Hbone | Outcome::Open => SK_PASS,
+        Outcome::NotTcp | Outcome::FromInside | Outcome::Hbone | Outcome::Open => SK_PASS,
         Outcome::Strict => SK_DROP,
     }
 }
@@ -36,11 +36,13 @@ pub fn lookup(ctx: &SkLookupContext) -> u32 {
 #[inline(always)]
 fn decide(ctx: &SkLookupContext) -> Outcome {
     // SAFETY: the context is valid for as long as the hook runs.
-    let (protocol, interface) = unsafe { ((*ctx.lookup).protocol, (*ctx.lookup).ingress_ifindex) };
-    if protocol != IPPROTO_TCP || interface == LOOPBACK_IFINDEX {
-        return Outcome::NotPlaintextFromOutside;
+    if unsafe { (*ctx.lookup).protocol } != IPPROTO_TCP {
+        return Outcome::NotTcp;
     }
     let local = local(ctx);
+    if is_from_inside(ctx, local.address) {
+        return Outcome::FromInside;
+    }
     if local.port == HBONE_PORT {
         return Outcome::Hbone;
     }
@@ -48,11 +50,23 @@ fn decide(ctx: &SkLookupContext) -> Outcome {
     let mode = unsafe { PORTS.get(local).or_else(|| PORTS.get(SocketAddress::new(local.address, 0))) };
     match mode {
         Some(&port_mode::STRICT) => {
-            debug!(ctx, "refused plaintext to port {} from interface {}", local.port, interface);
+            debug!(ctx, "refused plaintext to port {}", local.port);
             Outcome::Strict
         }
         _ => Outcome::Open,
     }
+}
+
+/// Who connects to an address of the same namespace has that address as its source. The ingress interface does not
+/// tell: for such a connection the kernel names the interface that the address is configured on, not the loopback.
+/// A stranger who forges the source never sees the answer, and so never has a connection.
+#[inline(always)]
+fn is_from_inside(ctx: &SkLookupContext, local: Address) -> bool {
+    let raw = ctx.lookup;
+    // SAFETY: the context is valid for as long as the hook runs.
+    let remote =
+        unsafe { address_of_family((*raw).family, &raw const (*raw).remote_ip4, &raw const (*raw).remote_ip6) };
+    remote == local || remote.is_loopback()
 }
 
 #[inline(always)]

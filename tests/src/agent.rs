@@ -67,20 +67,12 @@ impl Agent {
         for (name, value) in options.with_defaults(run, node) {
             command.arg(format!("--{name}={value}"));
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().context("the agent cannot be started")?;
         let log = Log::default();
         log.follow(process.stdout.take().expect("it is piped"));
         log.follow(process.stderr.take().expect("it is piped"));
-        Ok(Self {
-            node: node.name().to_owned(),
-            process,
-            log,
-            _run: Arc::clone(run),
-        })
+        Ok(Self { node: node.name().to_owned(), process, log, _run: Arc::clone(run) })
     }
 
     /// Waits until it serves its node as the manifests now say.
@@ -100,11 +92,7 @@ impl Agent {
         wanted: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
         let found = self.log.wait_for(Instant::now() + patience, |line| {
-            if wanted(&line.json) {
-                Some(line.json.clone())
-            } else {
-                None
-            }
+            if wanted(&line.json) { Some(line.json.clone()) } else { None }
         });
         found.with_context(|| format!("the agent of {} did not say it:\n{}", self.node, self.log.text()))
     }
@@ -116,11 +104,7 @@ impl Agent {
 
     /// The records of connections that have ended.
     pub fn records(&self) -> Vec<Value> {
-        self.lines()
-            .into_iter()
-            .map(|line| line.json)
-            .filter(is_record)
-            .collect()
+        self.lines().into_iter().map(|line| line.json).filter(is_record).collect()
     }
 
     /// What it has printed.

@@ -47,21 +47,12 @@ impl Capture {
             "-Z",
             "root",
         ]);
-        tcpdump
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        tcpdump.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut tcpdump = tcpdump.spawn().context("tcpdump cannot be started")?;
         let log = Log::default();
         log.follow(tcpdump.stderr.take().expect("it is piped"));
         let bytes = follow(tcpdump.stdout.take().expect("it is piped"));
-        let capture = Self {
-            tcpdump,
-            log,
-            bytes,
-            netns: node.netns().to_owned(),
-            other,
-        };
+        let capture = Self { tcpdump, log, bytes, netns: node.netns().to_owned(), other };
         capture.says(|line| line.contains("listening on"))?;
         Ok(capture)
     }
@@ -75,8 +66,7 @@ impl Capture {
         if wait_until(&mut self.tcpdump, Instant::now() + DEADLINE)?.is_none() {
             bail!("tcpdump does not end");
         }
-        self.says(|line| line == "0 packets dropped by kernel")
-            .context("the recording has gaps")?;
+        self.says(|line| line == "0 packets dropped by kernel").context("the recording has gaps")?;
         Traffic::parse(&recording)
     }
 
@@ -98,9 +88,7 @@ impl Capture {
     }
 
     fn says(&self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let found = self
-            .log
-            .wait_for(Instant::now() + DEADLINE, |line| wanted(&line.text).then_some(()));
+        let found = self.log.wait_for(Instant::now() + DEADLINE, |line| wanted(&line.text).then_some(()));
         found.with_context(|| format!("tcpdump said:\n{}", self.log.text()))
     }
 }

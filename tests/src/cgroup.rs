@@ -15,10 +15,8 @@ use crate::process::timeout;
 /// Where cgroup v2 is mounted: at `/sys/fs/cgroup`, or below it where version 1 is still in use.
 pub fn root() -> anyhow::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("the list of mounts cannot be read")?;
-    let mount = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>())
-        .find(|fields| fields[2] == "cgroup2");
+    let mount =
+        mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields[2] == "cgroup2");
     let mount = mount.context("cgroup v2 is not mounted: mount -t cgroup2 none /sys/fs/cgroup")?;
     Ok(PathBuf::from(mount[1]))
 }
@@ -55,10 +53,7 @@ fn wait_until_empty(path: &Path, patience: Duration) -> io::Result<()> {
 }
 
 fn still_populated(path: &Path) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::TimedOut,
-        format!("processes of {} do not end", path.display()),
-    )
+    io::Error::new(io::ErrorKind::TimedOut, format!("processes of {} do not end", path.display()))
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {

@@ -95,9 +95,5 @@ fn listen(at: SocketAddr, dual_stack: bool) -> io::Result<Socket> {
 const BACKLOG: i32 = 4096;
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking(),
-        Some(Protocol::TCP),
-    )
+    Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }

@@ -18,10 +18,7 @@ pub(crate) fn rules(model: &ClusterModel, nodes: &[Link]) -> String {
     let (mut served, mut refused) = (String::new(), String::new());
     for service in model.services.iter().filter(|service| !service.spec.headless) {
         for family in Family::ALL {
-            let pods = model
-                .endpoints(service)
-                .filter(|pod| pod.ready)
-                .map(|pod| pod.ip(family));
+            let pods = model.endpoints(service).filter(|pod| pod.ready).map(|pod| pod.ip(family));
             match pods.collect::<Vec<_>>().as_slice() {
                 [] => refuse(&mut refused, service, family),
                 pods => lead_to(&mut served, service, family, pods),
@@ -46,40 +43,27 @@ const TABLE: &str = "kube-proxy";
 
 fn refuse(rules: &mut String, service: &Service, family: Family) {
     let (keyword, address) = (keyword(family), service.ip(family));
-    line(
-        rules,
-        &format!("{keyword} daddr {address} meta l4proto tcp reject with tcp reset"),
-    );
+    line(rules, &format!("{keyword} daddr {address} meta l4proto tcp reject with tcp reset"));
 }
 
 fn lead_to(rules: &mut String, service: &Service, family: Family, pods: &[IpAddr]) {
     let (keyword, address, count) = (keyword(family), service.ip(family), pods.len());
     for ServicePort { port, target } in &service.spec.ports {
         let turn = format!("numgen inc mod {count} map {{ {} }}", choices(pods, *target));
-        line(
-            rules,
-            &format!("{keyword} daddr {address} tcp dport {port} dnat {keyword} to {turn}"),
-        );
+        line(rules, &format!("{keyword} daddr {address} tcp dport {port} dnat {keyword} to {turn}"));
     }
 }
 
 /// Round robin: the elements of a map from a counter to addresses.
 fn choices(pods: &[IpAddr], port: u16) -> String {
-    let choices = pods
-        .iter()
-        .enumerate()
-        .map(|(turn, pod)| format!("{turn} : {pod} . {port}"));
+    let choices = pods.iter().enumerate().map(|(turn, pod)| format!("{turn} : {pod} . {port}"));
     choices.collect::<Vec<_>>().join(", ")
 }
 
 /// A pod that reaches itself by way of its Service must not see its own address as that of the client.
 fn hairpins(model: &ClusterModel, nodes: &[Link]) -> String {
     let mut rules = String::new();
-    for (pod, family) in model
-        .pods
-        .values()
-        .flat_map(|pod| Family::ALL.map(|family| (pod, family)))
-    {
+    for (pod, family) in model.pods.values().flat_map(|pod| Family::ALL.map(|family| (pod, family))) {
         let (keyword, ip) = (keyword(family), pod.ip(family));
         if let Some(node) = nodes.iter().find(|node| node.name == pod.node()) {
             let node = node.ip(family);

@@ -44,10 +44,7 @@ impl Log {
         let log = self.clone();
         thread::spawn(move || {
             // A line that cannot be read is the end: the process is gone.
-            BufReader::new(stream)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|text| log.push(text));
+            BufReader::new(stream).lines().map_while(Result::ok).for_each(|text| log.push(text));
             log.close();
         });
     }
@@ -69,12 +66,7 @@ impl Log {
             if state.open == 0 || left.is_zero() {
                 return None;
             }
-            state = self
-                .shared
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -47,13 +47,9 @@ impl Machine {
     /// Starts a pod on a node. The agents learn of it with the next [`publish`](Self::publish).
     pub fn pod(&mut self, node: &Node, spec: PodSpec) -> anyhow::Result<Pod> {
         let count = self.pods.entry(node.name().to_owned()).or_insert(1);
-        *count = count
-            .checked_add(1)
-            .context("there are too many pods on one node")?;
+        *count = count.checked_add(1).context("there are too many pods on one node")?;
         let pod = Pod::create(node, &spec, *count)?;
-        self.model
-            .pods
-            .insert(pod.name().to_owned(), PodModel::of(&pod, spec, node));
+        self.model.pods.insert(pod.name().to_owned(), PodModel::of(&pod, spec, node));
         Ok(pod)
     }
 
@@ -85,14 +81,8 @@ impl Machine {
 
     /// Adds a Service.
     pub fn service(&mut self, spec: ServiceSpec) -> anyhow::Result<Service> {
-        self.services = self
-            .services
-            .checked_add(1)
-            .context("there are too many Services")?;
-        let service = Service {
-            spec,
-            number: self.services,
-        };
+        self.services = self.services.checked_add(1).context("there are too many Services")?;
+        let service = Service { spec, number: self.services };
         self.model.services.push(service.clone());
         Ok(service)
     }
@@ -104,9 +94,7 @@ impl Machine {
             return Ok(());
         }
         let rules = kube_proxy::rules(&self.model, &self.nodes);
-        self.nodes
-            .iter()
-            .try_for_each(|node| kube_proxy::load(&node.netns, &rules))
+        self.nodes.iter().try_for_each(|node| kube_proxy::load(&node.netns, &rules))
     }
 
     /// Adds or replaces a file of manifests, as text: `name` is the file's, without its ending.

@@ -101,19 +101,13 @@ impl PodModel {
 impl ClusterModel {
     /// All objects, as one file.
     pub(crate) fn documents(&self) -> anyhow::Result<String> {
-        let namespaces = self
-            .namespace_names()
-            .into_iter()
-            .map(|name| self.namespace(name));
+        let namespaces = self.namespace_names().into_iter().map(|name| self.namespace(name));
         let pods = self.pods.values().map(PodModel::document);
         let services = self.services.iter().flat_map(|service| self.service(service));
-        let documents = namespaces
-            .chain(pods)
-            .chain(services)
-            .map(|document| serde_saphyr::to_string(&document));
-        let documents: Vec<_> = documents
-            .collect::<Result<_, _>>()
-            .context("an object cannot be written as YAML")?;
+        let documents =
+            namespaces.chain(pods).chain(services).map(|document| serde_saphyr::to_string(&document));
+        let documents: Vec<_> =
+            documents.collect::<Result<_, _>>().context("an object cannot be written as YAML")?;
         Ok(documents.join("---\n"))
     }
 
@@ -122,24 +116,14 @@ impl ClusterModel {
         let (namespace, selector) = (&service.spec.namespace, &service.spec.selector);
         self.pods.values().filter(move |pod| {
             pod.spec.namespace == *namespace
-                && selector
-                    .iter()
-                    .all(|(key, value)| pod.spec.labels.get(key) == Some(value))
+                && selector.iter().all(|(key, value)| pod.spec.labels.get(key) == Some(value))
         })
     }
 
     fn namespace_names(&self) -> BTreeSet<&str> {
         let of_pods = self.pods.values().map(|pod| pod.spec.namespace.as_str());
-        let of_services = self
-            .services
-            .iter()
-            .map(|service| service.spec.namespace.as_str());
-        self.namespaces
-            .keys()
-            .map(String::as_str)
-            .chain(of_pods)
-            .chain(of_services)
-            .collect()
+        let of_services = self.services.iter().map(|service| service.spec.namespace.as_str());
+        self.namespaces.keys().map(String::as_str).chain(of_pods).chain(of_services).collect()
     }
 
     fn namespace(&self, name: &str) -> Value {
@@ -175,11 +159,7 @@ impl ClusterModel {
 fn service_document(service: &Service) -> Value {
     let spec = &service.spec;
     let ips = Family::ALL.map(|family| service.ip(family).to_string());
-    let ips = if spec.headless {
-        vec!["None".to_owned()]
-    } else {
-        ips.to_vec()
-    };
+    let ips = if spec.headless { vec!["None".to_owned()] } else { ips.to_vec() };
     json!({
         "apiVersion": "v1",
         "kind": "Service",

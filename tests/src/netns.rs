@@ -43,8 +43,7 @@ pub(crate) fn remove(name: &str) -> io::Result<()> {
 /// Runs lines of `ip` in a namespace.
 pub(crate) fn batch(netns: Option<&str>, lines: &str) -> anyhow::Result<()> {
     let mut ip = Command::new("ip");
-    ip.args(netns.iter().flat_map(|name| ["-n", name]))
-        .args(["-batch", "-"]);
+    ip.args(netns.iter().flat_map(|name| ["-n", name])).args(["-batch", "-"]);
     feed(&mut ip, lines)
         .with_context(|| format!("ip in {} did not take\n{lines}", netns.unwrap_or("the host")))
 }
@@ -57,11 +56,7 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> anyhow::Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
-    child
-        .stdin
-        .take()
-        .expect("it is piped")
-        .write_all(input.as_bytes())?;
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
@@ -90,8 +85,5 @@ pub(crate) fn within(netns: &str, work: impl FnOnce() -> io::Result<()> + Send) 
 /// Moves the calling thread for good.
 pub(crate) fn enter(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
-    Ok(move_into_link_name_space(
-        file.as_fd(),
-        Some(LinkNameSpaceType::Network),
-    )?)
+    Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
 }

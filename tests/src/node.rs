@@ -40,23 +40,14 @@ impl Node {
     pub(crate) fn create(run: &Arc<Run>, name: &str, number: u8) -> anyhow::Result<Self> {
         let _making = making();
         let name = run.named(name);
-        let link = Link {
-            netns: name.clone(),
-            name,
-            number,
-        };
+        let link = Link { netns: name.clone(), name, number };
         let cgroup = run.cgroup().join(&link.name);
         netns::create(&link.netns)?;
         netns::sysctl(&link.netns, FORWARDING)?;
         netns::batch(Some(&link.netns), &link.own_addresses())?;
         cgroup::create(&cgroup.join("agent"))?;
         let kubelet = Place::settle(link.netns.clone(), cgroup.join("kubelet"))?;
-        Ok(Self {
-            run: Arc::clone(run),
-            link,
-            cgroup,
-            kubelet,
-        })
+        Ok(Self { run: Arc::clone(run), link, cgroup, kubelet })
     }
 
     /// Its name, as pods carry it in `spec.nodeName`; no two runs share one.
@@ -92,15 +83,10 @@ impl Node {
     /// Takes away what agents have left in the kernel for this node.
     pub fn detach(&self) -> anyhow::Result<()> {
         let mut detach = self.agent_command(culvert());
-        let output = detach
-            .args(["detach", "--node", self.name()])
-            .output()
-            .context("culvert cannot be started")?;
+        let output =
+            detach.args(["detach", "--node", self.name()]).output().context("culvert cannot be started")?;
         if !output.status.success() {
-            bail!(
-                "culvert detach: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("culvert detach: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         remains::remove_pins(self.name()).context("pins are left")
     }
@@ -159,10 +145,7 @@ impl Link {
     /// Joins two nodes by a wire, each with a route to the other and its pods.
     pub(crate) fn join(&self, other: &Self) -> anyhow::Result<()> {
         let (here, there) = (other.device(), self.device());
-        let mut lines = format!(
-            "link add {here} type veth peer name {there} netns {}\n",
-            other.netns
-        );
+        let mut lines = format!("link add {here} type veth peer name {there} netns {}\n", other.netns);
         self.reach(other, &mut lines);
         let mut lines_there = String::new();
         other.reach(self, &mut lines_there);

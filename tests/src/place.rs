@@ -31,11 +31,7 @@ impl Place {
     pub(crate) fn settle(netns: String, cgroup: PathBuf) -> anyhow::Result<Self> {
         cgroup::create(&cgroup)?;
         let helper = Helper::start(verb("pause", &netns, &cgroup))?;
-        Ok(Self {
-            netns,
-            cgroup,
-            helper,
-        })
+        Ok(Self { netns, cgroup, helper })
     }
 
     /// Connects and waits for the outcome; what `connect()` says is the error.

@@ -110,14 +110,7 @@ impl Pod {
         let cgroup = node.cgroup_root().join(pod);
         let place = Place::settle(netns, cgroup.join(container))?;
         let name = format!("{}/{}", spec.namespace, spec.name);
-        Ok(Self {
-            name,
-            uid,
-            ips,
-            cgroup,
-            place,
-            _run: Arc::clone(node.run()),
-        })
+        Ok(Self { name, uid, ips, cgroup, place, _run: Arc::clone(node.run()) })
     }
 
     /// `namespace/name`.
@@ -169,10 +162,9 @@ impl CgroupDriver {
     /// The pod's cgroup below that of the node, and the container's below that.
     fn cgroups(self, uid: &str, container: &str) -> (PathBuf, String) {
         match self {
-            Self::Cgroupfs => (
-                Path::new("kubepods/burstable").join(format!("pod{uid}")),
-                container.to_owned(),
-            ),
+            Self::Cgroupfs => {
+                (Path::new("kubepods/burstable").join(format!("pod{uid}")), container.to_owned())
+            }
             Self::Systemd => {
                 let slice = format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
                 let pod = Path::new("kubepods.slice/kubepods-burstable.slice").join(slice);

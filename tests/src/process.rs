@@ -61,9 +61,5 @@ fn id(child: &Child) -> Pid {
 /// The time left, as the kernel takes it; none if there is none.
 pub(crate) fn timeout(deadline: Instant) -> Option<Timespec> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left == Duration::ZERO {
-        None
-    } else {
-        left.try_into().ok()
-    }
+    if left == Duration::ZERO { None } else { left.try_into().ok() }
 }

@@ -14,16 +14,11 @@ const PINS: &str = "/sys/fs/bpf/culvert";
 
 /// Ends the processes of a run and removes what was made for it. Goes on after a failure and returns the first one.
 pub(crate) fn remove(run: &str) -> io::Result<()> {
-    let mut outcomes = vec![
-        cgroup::root()
-            .map_err(io::Error::other)
-            .and_then(|root| cgroup::remove(&root.join(run))),
-    ];
+    let mut outcomes =
+        vec![cgroup::root().map_err(io::Error::other).and_then(|root| cgroup::remove(&root.join(run)))];
     let own = format!("{run}-");
     outcomes.extend(
-        entries(Path::new(PINS))
-            .filter(|name| name.starts_with(&own))
-            .map(|name| remove_pins(&name)),
+        entries(Path::new(PINS)).filter(|name| name.starts_with(&own)).map(|name| remove_pins(&name)),
     );
     outcomes.extend(
         entries(Path::new(netns::DIRECTORY))
@@ -38,17 +33,10 @@ pub(crate) fn remove(run: &str) -> io::Result<()> {
 pub(crate) fn sweep() -> io::Result<()> {
     let cgroups = cgroup::root().map_err(io::Error::other)?;
     let temporary = env::temp_dir();
-    let places = [
-        cgroups.as_path(),
-        Path::new(PINS),
-        Path::new(netns::DIRECTORY),
-        &temporary,
-    ];
+    let places = [cgroups.as_path(), Path::new(PINS), Path::new(netns::DIRECTORY), &temporary];
     let names = places.into_iter().flat_map(entries);
-    let dead: BTreeSet<_> = names
-        .filter_map(|name| Some(run_of(&name)?.to_owned()))
-        .filter(|run| is_dead(run))
-        .collect();
+    let dead: BTreeSet<_> =
+        names.filter_map(|name| Some(run_of(&name)?.to_owned())).filter(|run| is_dead(run)).collect();
     dead.iter().try_for_each(|run| remove(run))
 }
 
@@ -118,14 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_left_alone() {
-        for name in [
-            "culvert",
-            "culvert-a",
-            "cni-417n3",
-            "culvert417",
-            "culvertxn1",
-            "culvert1n",
-        ] {
+        for name in ["culvert", "culvert-a", "cni-417n3", "culvert417", "culvertxn1", "culvert1n"] {
             assert_eq!(run_of(name), None, "{name}");
         }
     }

@@ -39,10 +39,7 @@ impl Run {
         undo_on_signals()?;
         let _making = making();
         let name = remains::name(process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let run = Self {
-            cgroup: cgroup::root()?.join(&name),
-            name,
-        };
+        let run = Self { cgroup: cgroup::root()?.join(&name), name };
         living(|runs| runs.insert(run.name.clone()));
         fs::create_dir(run.directory()).context("no directory for the files of this run")?;
         cgroup::create(&run.cgroup)?;

@@ -39,17 +39,9 @@ pub(crate) struct Helper {
 impl Helper {
     /// Starts the helper; when this returns it is in its place.
     pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
-        let (ours, its) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let (ours, its) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(DEADLINE))?;
-        command
-            .stdin(Stdio::from(its))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.stdin(Stdio::from(its)).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().with_context(|| {
             format!(
                 "{} cannot be started: build it with `cargo xtask build`",
@@ -60,10 +52,7 @@ impl Helper {
         drop(command);
         let (answer, _) = receive(&ours)?.context("the helper ended at once")?;
         match answer {
-            Answer::Done => Ok(Self {
-                process,
-                channel: Mutex::new(ours),
-            }),
+            Answer::Done => Ok(Self { process, channel: Mutex::new(ours) }),
             Answer::Errno(errno) => Err(io::Error::from_raw_os_error(errno).into()),
             Answer::Broken(message) => bail!("the helper cannot join its pod: {message}"),
         }
@@ -86,27 +75,19 @@ impl Helper {
     /// Begins to connect; the socket is left non-blocking.
     pub(crate) fn start_connect(&self, to: SocketAddr, spec: SocketSpec) -> io::Result<Socket> {
         let to = if spec.mapped { mapped(to) } else { to };
-        let bind = spec
-            .bind
-            .map(|address| if spec.mapped { mapped(address) } else { address });
+        let bind = spec.bind.map(|address| if spec.mapped { mapped(address) } else { address });
         self.ask(&Request::Connect { to, bind })
     }
 
     /// Listens at an address.
     pub(crate) fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
-        self.listener(&Request::Listen {
-            at,
-            dual_stack: false,
-        })
+        self.listener(&Request::Listen { at, dual_stack: false })
     }
 
     /// Listens on `[::]` for both families.
     pub(crate) fn listen_dual(&self, port: u16) -> io::Result<TcpListener> {
         let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        self.listener(&Request::Listen {
-            at: any,
-            dual_stack: true,
-        })
+        self.listener(&Request::Listen { at: any, dual_stack: true })
     }
 
     fn listener(&self, request: &Request) -> io::Result<TcpListener> {

@@ -26,10 +26,7 @@ pub struct Stream {
 impl Traffic {
     /// How often `needle` can be read in the streams, wherever packets begin and end.
     pub fn readable(&self, needle: &[u8]) -> usize {
-        self.streams
-            .iter()
-            .map(|stream| occurrences(&stream.bytes, needle))
-            .sum()
+        self.streams.iter().map(|stream| occurrences(&stream.bytes, needle)).sum()
     }
 
     /// All streams that carry bytes, in the order in which they began.
@@ -54,10 +51,7 @@ impl Traffic {
 }
 
 fn occurrences(haystack: &[u8], needle: &[u8]) -> usize {
-    haystack
-        .windows(needle.len())
-        .filter(|window| *window == needle)
-        .count()
+    haystack.windows(needle.len()).filter(|window| *window == needle).count()
 }
 
 struct Segment {
@@ -72,14 +66,8 @@ impl Segment {
     fn parse(frame: &[u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let (source, destination) = match packet.net? {
-            NetSlice::Ipv4(ip) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-            ),
-            NetSlice::Ipv6(ip) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-            ),
+            NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+            NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
             NetSlice::Arp(_) => return None,
         };
         let TransportSlice::Tcp(tcp) = packet.transport? else {
@@ -148,9 +136,7 @@ impl Assembly {
 
     fn finish(self) -> Traffic {
         let streams = self.directions.into_iter().map(Direction::finish);
-        Traffic {
-            streams: streams.filter(|stream| !stream.bytes.is_empty()).collect(),
-        }
+        Traffic { streams: streams.filter(|stream| !stream.bytes.is_empty()).collect() }
     }
 }
 
@@ -162,16 +148,10 @@ impl Direction {
             let known = usize::try_from(next - at.min(next)).expect("a 32-bit number fits");
             if let Some(new) = payload.get(known..) {
                 bytes.extend_from_slice(new);
-                next = at
-                    .max(next)
-                    .saturating_add(u32::try_from(new.len()).unwrap_or(u32::MAX));
+                next = at.max(next).saturating_add(u32::try_from(new.len()).unwrap_or(u32::MAX));
             }
         }
-        Stream {
-            from: self.from,
-            to: self.to,
-            bytes,
-        }
+        Stream { from: self.from, to: self.to, bytes }
     }
 }
 
@@ -181,13 +161,7 @@ mod tests {
 
     fn segment(sequence: u32, opens: bool, payload: &[u8]) -> Segment {
         let (from, to) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
-        Segment {
-            from,
-            to,
-            sequence,
-            opens,
-            payload: payload.to_vec(),
-        }
+        Segment { from, to, sequence, opens, payload: payload.to_vec() }
     }
 
     fn assembled(segments: impl IntoIterator<Item = Segment>) -> Traffic {
@@ -198,11 +172,8 @@ mod tests {
 
     #[test]
     fn words_that_span_packets_are_found() {
-        let traffic = assembled([
-            segment(9, true, b""),
-            segment(10, false, b"sec"),
-            segment(13, false, b"ret"),
-        ]);
+        let traffic =
+            assembled([segment(9, true, b""), segment(10, false, b"sec"), segment(13, false, b"ret")]);
         assert_eq!(traffic.readable(b"secret"), 1);
     }
 
@@ -226,11 +197,7 @@ mod tests {
             segment(900, true, b""),
             segment(901, false, b"two"),
         ]);
-        let streams: Vec<_> = traffic
-            .streams()
-            .iter()
-            .map(|stream| stream.bytes.as_slice())
-            .collect();
+        let streams: Vec<_> = traffic.streams().iter().map(|stream| stream.bytes.as_slice()).collect();
         assert_eq!(streams, [b"one", b"two"]);
     }
 }

@@ -11,7 +11,7 @@ fn one_connection_is_captured() {
     let client = machine.pod(&a, PodSpec::new("full", "sleep").enrolled()).unwrap();
     let server = machine.pod(&b, PodSpec::new("full", "httpbin").enrolled()).unwrap();
     machine.publish().unwrap();
-    let agents = [a.agent(&AgentOptions::default().flag("kernel-log", "debug").flag("log","debug,aya=info,aya_obj=info")).unwrap(), b.agent(&AgentOptions::default()).unwrap()];
+    let agents = [a.agent(&AgentOptions::default()).unwrap(), b.agent(&AgentOptions::default()).unwrap()];
     agents.iter().for_each(|agent| agent.wait_ready().unwrap());
 
     for family in Family::ALL {

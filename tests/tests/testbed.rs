@@ -23,13 +23,7 @@ fn pair() -> anyhow::Result<Pair> {
     let (a, b) = (machine.node("a")?, machine.node("b")?);
     let client = machine.pod(&a, PodSpec::new("full", "sleep"))?;
     let server = machine.pod(&b, PodSpec::new("full", "httpbin").label("app", "httpbin"))?;
-    Ok(Pair {
-        client,
-        server,
-        a,
-        b,
-        machine,
-    })
+    Ok(Pair { client, server, a, b, machine })
 }
 
 /// Connects, sends a word across, and returns both ends.
@@ -50,12 +44,7 @@ fn exchange(
 
 #[test]
 fn pods_reach_each_other_across_nodes() {
-    let Pair {
-        client,
-        server,
-        machine: _machine,
-        ..
-    } = pair().unwrap();
+    let Pair { client, server, machine: _machine, .. } = pair().unwrap();
     for family in Family::ALL {
         let address = server.address(family, 80);
         let listener = server.listen(address).unwrap();
@@ -68,31 +57,18 @@ fn pods_reach_each_other_across_nodes() {
 
 #[test]
 fn sockets_are_made_as_asked() {
-    let Pair {
-        client,
-        server,
-        machine: _machine,
-        ..
-    } = pair().unwrap();
+    let Pair { client, server, machine: _machine, .. } = pair().unwrap();
     let listener = server.listen_dual(80).unwrap();
     let bind = Some(client.address(Family::V4, 4321));
     let spec = SocketSpec { bind, mapped: true };
     let (sent, received) = exchange(&client, server.address(Family::V4, 80), spec, &listener).unwrap();
     assert_eq!(sent.peer_addr().unwrap(), "[::ffff:10.2.0.2]:80".parse().unwrap());
-    assert_eq!(
-        received.peer_addr().unwrap(),
-        "[::ffff:10.1.0.2]:4321".parse().unwrap()
-    );
+    assert_eq!(received.peer_addr().unwrap(), "[::ffff:10.1.0.2]:4321".parse().unwrap());
 }
 
 #[test]
 fn a_refused_connection_is_the_error_of_connect() {
-    let Pair {
-        client,
-        server,
-        machine: _machine,
-        ..
-    } = pair().unwrap();
+    let Pair { client, server, machine: _machine, .. } = pair().unwrap();
     for family in Family::ALL {
         let error = client.connect(server.address(family, 81)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -101,13 +77,7 @@ fn a_refused_connection_is_the_error_of_connect() {
 
 #[test]
 fn a_node_reaches_pods_and_pods_reach_nodes() {
-    let Pair {
-        client,
-        a,
-        b,
-        machine: _machine,
-        ..
-    } = pair().unwrap();
+    let Pair { client, a, b, machine: _machine, .. } = pair().unwrap();
     for family in Family::ALL {
         let address = client.address(family, 80);
         let listener = client.listen(address).unwrap();
@@ -119,16 +89,8 @@ fn a_node_reaches_pods_and_pods_reach_nodes() {
 
 #[test]
 fn a_service_leads_to_its_ready_pods_in_turn() {
-    let Pair {
-        client,
-        server,
-        a,
-        b,
-        mut machine,
-    } = pair().unwrap();
-    let other = machine
-        .pod(&a, PodSpec::new("full", "httpbin-2").label("app", "httpbin"))
-        .unwrap();
+    let Pair { client, server, a, b, mut machine } = pair().unwrap();
+    let other = machine.pod(&a, PodSpec::new("full", "httpbin-2").label("app", "httpbin")).unwrap();
     let service = ServiceSpec::new("full", "httpbin", ("app", "httpbin")).port(8000, 80);
     let service = machine.service(service).unwrap();
     machine.publish().unwrap();
@@ -136,11 +98,7 @@ fn a_service_leads_to_its_ready_pods_in_turn() {
         let [first, second] = [&server, &other].map(|pod| pod.listen(pod.address(family, 80)).unwrap());
         let address = service.address(family, 8000);
         let streams = [(); 2].map(|()| client.connect(address).unwrap());
-        assert!(
-            streams
-                .iter()
-                .all(|stream| stream.peer_addr().unwrap() == address)
-        );
+        assert!(streams.iter().all(|stream| stream.peer_addr().unwrap() == address));
         for listener in [&first, &second] {
             assert_eq!(listener.accept().unwrap().1.ip(), client.ip(family));
         }
@@ -159,42 +117,22 @@ fn a_service_leads_to_its_ready_pods_in_turn() {
 
 #[test]
 fn a_pod_reaches_itself_by_its_service() {
-    let Pair {
-        server,
-        a: _a,
-        b,
-        mut machine,
-        ..
-    } = pair().unwrap();
+    let Pair { server, a: _a, b, mut machine, .. } = pair().unwrap();
     let service = ServiceSpec::new("full", "httpbin", ("app", "httpbin")).port(8000, 80);
     let service = machine.service(service).unwrap();
     machine.publish().unwrap();
     for family in Family::ALL {
         let listener = server.listen(server.address(family, 80)).unwrap();
-        let (_sent, received) = exchange(
-            &server,
-            service.address(family, 8000),
-            SocketSpec::default(),
-            &listener,
-        )
-        .unwrap();
+        let (_sent, received) =
+            exchange(&server, service.address(family, 8000), SocketSpec::default(), &listener).unwrap();
         assert_eq!(received.peer_addr().unwrap().ip(), b.ip(family));
     }
 }
 
 #[test]
 fn programs_run_in_the_pod() {
-    let Pair {
-        client,
-        machine: _machine,
-        ..
-    } = pair().unwrap();
-    let output = client
-        .command("ip")
-        .args(["-o", "addr"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
+    let Pair { client, machine: _machine, .. } = pair().unwrap();
+    let output = client.command("ip").args(["-o", "addr"]).stderr(Stdio::inherit()).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("10.1.0.2/32"));
     let output = client.command("cat").arg("/proc/self/cgroup").output().unwrap();
     let root = cgroup_root().unwrap();
@@ -204,23 +142,11 @@ fn programs_run_in_the_pod() {
 
 #[test]
 fn a_capture_holds_what_went_over_the_wire() {
-    let Pair {
-        client,
-        server,
-        a,
-        b,
-        machine: _machine,
-    } = pair().unwrap();
+    let Pair { client, server, a, b, machine: _machine } = pair().unwrap();
     let capture = a.capture(&b).unwrap();
     for family in Family::ALL {
         let listener = server.listen(server.address(family, 80)).unwrap();
-        exchange(
-            &client,
-            server.address(family, 80),
-            SocketSpec::default(),
-            &listener,
-        )
-        .unwrap();
+        exchange(&client, server.address(family, 80), SocketSpec::default(), &listener).unwrap();
     }
     let traffic = capture.stop().unwrap();
     assert_eq!(traffic.readable(b"word"), 2);
@@ -236,25 +162,15 @@ fn manifests_are_replaced_whole() {
     let cluster = fs::read_to_string(machine.manifests().join("cluster.yaml")).unwrap();
     assert!(cluster.contains(client.uid()), "{cluster}");
     machine.unapply("strict").unwrap();
-    let names: Vec<_> = fs::read_dir(machine.manifests())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let names: Vec<_> =
+        fs::read_dir(machine.manifests()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["cluster.yaml"]);
 }
 
 #[test]
 fn nothing_is_left_of_a_pod_that_ends() {
-    let Pair {
-        client,
-        server,
-        machine: _machine,
-        ..
-    } = pair().unwrap();
-    let (netns, cgroup) = (
-        Path::new("/run/netns").join(server.netns()),
-        server.cgroup().to_owned(),
-    );
+    let Pair { client, server, machine: _machine, .. } = pair().unwrap();
+    let (netns, cgroup) = (Path::new("/run/netns").join(server.netns()), server.cgroup().to_owned());
     assert!(netns.exists() && cgroup.exists());
     drop(server);
     assert!(!netns.exists() && !cgroup.exists());
@@ -265,11 +181,7 @@ fn nothing_is_left_of_a_pod_that_ends() {
 fn nothing_is_left_of_a_machine_that_ends() {
     let pair = pair().unwrap();
     let run = run_of(&pair.a);
-    assert_eq!(
-        remains(&run).len(),
-        1 + 4 + 1,
-        "a cgroup, four namespaces and a directory"
-    );
+    assert_eq!(remains(&run).len(), 1 + 4 + 1, "a cgroup, four namespaces and a directory");
     drop(pair);
     assert_eq!(remains(&run), Vec::<String>::new());
 }
@@ -284,7 +196,5 @@ fn remains(run: &str) -> Vec<String> {
     let places = [root, env::temp_dir()].into_iter().chain(others);
     let entries = places.flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names
-        .filter(|name| name == run || name.starts_with(&format!("{run}-")))
-        .collect()
+    names.filter(|name| name == run || name.starts_with(&format!("{run}-"))).collect()
 }

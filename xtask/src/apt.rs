@@ -24,12 +24,10 @@ pub(crate) fn install(steps: &Steps, packages: &[&str]) -> anyhow::Result<()> {
         update(steps)?;
         return steps.run("apt-get install", &mut install_command(packages));
     }
-    steps
-        .run("apt-get install", &mut install_command(packages))
-        .or_else(|_| {
-            update(steps)?;
-            steps.run("apt-get install, again", &mut install_command(packages))
-        })
+    steps.run("apt-get install", &mut install_command(packages)).or_else(|_| {
+        update(steps)?;
+        steps.run("apt-get install, again", &mut install_command(packages))
+    })
 }
 
 /// Reads the package lists anew.
@@ -39,18 +37,14 @@ pub(crate) fn update(steps: &Steps) -> anyhow::Result<()> {
 
 fn install_command(packages: &[&str]) -> Command {
     let mut command = apt_get();
-    command
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages);
+    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     command
 }
 
 /// Waits for another apt rather than failing at once, and never asks.
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["--option", "DPkg::Lock::Timeout=120"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["--option", "DPkg::Lock::Timeout=120"]).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
@@ -59,19 +53,11 @@ const OLD: Duration = Duration::from_hours(24);
 /// A machine made of an image has old lists, or none.
 fn lists_are_old() -> bool {
     let lists = Path::new("/var/lib/apt/lists");
-    let read = fs::metadata(lists)
-        .and_then(|metadata| metadata.modified())
-        .unwrap_or(SystemTime::UNIX_EPOCH);
+    let read = fs::metadata(lists).and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     !holds_packages(lists) || read.elapsed().unwrap_or_default() > OLD
 }
 
 fn holds_packages(lists: &Path) -> bool {
-    let names = fs::read_dir(lists)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name());
-    names
-        .into_iter()
-        .any(|name| name.to_string_lossy().contains("_Packages"))
+    let names = fs::read_dir(lists).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| name.to_string_lossy().contains("_Packages"))
 }

@@ -15,19 +15,14 @@ pub(crate) fn programs(steps: &Steps) -> anyhow::Result<()> {
     ebpf::build(steps)?;
     steps.run(
         "agent and testbed",
-        cargo("build")
-            .args(["--release", "--package", "culvert"])
-            .args(["--package", "culvert-testbed"]),
+        cargo("build").args(["--release", "--package", "culvert"]).args(["--package", "culvert-testbed"]),
     )
 }
 
 /// A cargo command for the workspace, told where the kernel programs lie.
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(toolchain_cargo());
-    command
-        .arg(subcommand)
-        .current_dir(places::root())
-        .env("CULVERT_EBPF_OBJECT", places::ebpf_object());
+    command.arg(subcommand).current_dir(places::root()).env("CULVERT_EBPF_OBJECT", places::ebpf_object());
     command
 }
 

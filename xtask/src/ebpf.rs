@@ -101,10 +101,7 @@ const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 /// The release has to be told that unstable options are meant.
 fn debian(program: &str) -> Command {
     let mut command = outside_cargo(program.as_ref());
-    command
-        .env("CARGO", "/usr/bin/cargo")
-        .env("RUSTC", "/usr/bin/rustc")
-        .env("RUSTC_BOOTSTRAP", "1");
+    command.env("CARGO", "/usr/bin/cargo").env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
     command
 }
 
@@ -117,32 +114,20 @@ fn nightly() -> Command {
 /// The cargo that runs this program speaks to its children by these, and means its own compiler.
 fn outside_cargo(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for name in [
-        "CARGO",
-        "RUSTC",
-        "RUSTUP_TOOLCHAIN",
-        "RUSTC_WRAPPER",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "LD_LIBRARY_PATH",
-    ] {
+    for name in
+        ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "CARGO_ENCODED_RUSTFLAGS", "LD_LIBRARY_PATH"]
+    {
         command.env_remove(name);
     }
     command
 }
 
 fn has_source(mut rustc: Command) -> bool {
-    let Ok(output) = rustc
-        .args(["--print", "sysroot"])
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .output()
-    else {
+    let Ok(output) = rustc.args(["--print", "sysroot"]).env_remove("RUSTUP_TOOLCHAIN").output() else {
         return false;
     };
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    output.status.success()
-        && sysroot
-            .join("lib/rustlib/src/rust/library/core/Cargo.toml")
-            .exists()
+    output.status.success() && sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
 }
 
 fn rustup_proxy(name: &str) -> PathBuf {

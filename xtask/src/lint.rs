@@ -24,21 +24,11 @@ pub(crate) fn checks(steps: &Steps) -> anyhow::Result<()> {
     )?;
     steps.run(
         "clippy",
-        cargo("clippy").args([
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        cargo("clippy").args(["--release", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     )?;
     steps.run("clippy of the kernel programs", &mut ebpf::clippy()?)?;
     steps.run("documentation", &mut documentation())?;
-    steps.run(
-        "licences, bans and sources",
-        &mut deny_command(&["check", "licenses", "bans", "sources"]),
-    )?;
+    steps.run("licences, bans and sources", &mut deny_command(&["check", "licenses", "bans", "sources"]))?;
     advisories(steps)
 }
 
@@ -58,8 +48,7 @@ fn manifest() -> std::path::PathBuf {
 
 fn documentation() -> Command {
     let mut doc = cargo("doc");
-    doc.args(["--release", "--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings");
+    doc.args(["--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     doc
 }
 

@@ -58,10 +58,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where a failure is told to the person who called"
-)]
+#[expect(clippy::print_stderr, reason = "the one place where a failure is told to the person who called")]
 fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<Interrupted>() {
         eprintln!("interrupted");

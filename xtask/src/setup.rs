@@ -109,21 +109,11 @@ impl Piece {
         found: Found,
         packages: &'static [&'static str],
     ) -> Self {
-        Self {
-            name,
-            purpose,
-            found,
-            source: Source::Debian(packages),
-        }
+        Self { name, purpose, found, source: Source::Debian(packages) }
     }
 
     const fn cargo(name: &'static str, purpose: Purpose, arguments: &'static [&'static str]) -> Self {
-        Self {
-            name,
-            purpose,
-            found: Found::Command(name),
-            source: Source::Crate(arguments),
-        }
+        Self { name, purpose, found: Found::Command(name), source: Source::Crate(arguments) }
     }
 
     fn is_there(&self) -> bool {
@@ -144,17 +134,12 @@ impl Piece {
 }
 
 fn missing(purposes: &[Purpose]) -> Vec<&'static Piece> {
-    PIECES
-        .iter()
-        .filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there())
-        .collect()
+    PIECES.iter().filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there()).collect()
 }
 
 fn by_hand(missing: &[&Piece]) -> anyhow::Error {
-    let lines: Vec<_> = missing
-        .iter()
-        .map(|piece| format!("\n  {}: {}", piece.name, piece.remedy()))
-        .collect();
+    let lines: Vec<_> =
+        missing.iter().map(|piece| format!("\n  {}: {}", piece.name, piece.remedy())).collect();
     anyhow::anyhow!(
         "something is missing, and only root on Debian has it installed from here; as root:{}",
         lines.concat()
@@ -162,12 +147,7 @@ fn by_hand(missing: &[&Piece]) -> anyhow::Error {
 }
 
 fn install(steps: &Steps, missing: &[&Piece]) -> anyhow::Result<()> {
-    let packages: Vec<_> = missing
-        .iter()
-        .filter_map(|piece| piece.packages())
-        .flatten()
-        .copied()
-        .collect();
+    let packages: Vec<_> = missing.iter().filter_map(|piece| piece.packages()).flatten().copied().collect();
     if !packages.is_empty() {
         apt::install(steps, &packages)?;
     }
@@ -195,10 +175,7 @@ impl Piece {
 /// LLVM bindings the other.
 fn cargo_install(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo
-        .args(["install", "--locked"])
-        .args(arguments)
-        .current_dir(places::root());
+    cargo.args(["install", "--locked"]).args(arguments).current_dir(places::root());
     cargo.env("LLVM_PREFIX", LLVM).env("LLVM_SYS_221_PREFIX", LLVM);
     cargo
 }

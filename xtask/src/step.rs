@@ -134,11 +134,7 @@ impl Running {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if self.interrupted.load(Ordering::SeqCst) {
-            Err(Interrupted.into())
-        } else {
-            Ok(())
-        }
+        if self.interrupted.load(Ordering::SeqCst) { Err(Interrupted.into()) } else { Ok(()) }
     }
 }
 
@@ -149,9 +145,7 @@ struct Line {
 impl Line {
     fn start(name: &str) -> Self {
         tell(&format!("  {name:<62}"));
-        Self {
-            started: Instant::now(),
-        }
+        Self { started: Instant::now() }
     }
 
     fn done(self) {
@@ -159,10 +153,7 @@ impl Line {
     }
 
     fn failed(self, command: &Command, status: ExitStatus, output: &str) -> anyhow::Error {
-        say(&format!(
-            "FAILED after {}",
-            seconds(self.started.elapsed()).trim_start()
-        ));
+        say(&format!("FAILED after {}", seconds(self.started.elapsed()).trim_start()));
         say(output.trim_end());
         anyhow::anyhow!("{} ({status})", shown(command))
     }
@@ -175,10 +166,7 @@ fn stopped() {
 /// A command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints a line for the person who called.

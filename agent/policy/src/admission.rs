@@ -37,11 +37,9 @@ mod tests {
 
     #[test]
     fn each_mode_accepts_what_the_table_says() {
-        for (mode, mtls, plaintext) in [
-            (Mode::Strict, true, false),
-            (Mode::Permissive, true, true),
-            (Mode::Disable, false, true),
-        ] {
+        for (mode, mtls, plaintext) in
+            [(Mode::Strict, true, false), (Mode::Permissive, true, true), (Mode::Disable, false, true)]
+        {
             assert_eq!(admit_hbone(mode).is_ok(), mtls, "HBONE, {mode}");
             assert_eq!(admit_sidecar(mode).is_ok(), mtls, "sidecar, {mode}");
             assert_eq!(admit_plaintext(mode).is_ok(), plaintext, "plaintext, {mode}");

@@ -80,12 +80,7 @@ mod tests {
         status: PeerStatus,
         mode: Mode,
     ) -> Result<Choice, Reason> {
-        choose(Question {
-            rule,
-            auto_mtls,
-            status,
-            mode,
-        })
+        choose(Question { rule, auto_mtls, status, mode })
     }
 
     #[test]
@@ -93,27 +88,15 @@ mod tests {
         for (rule, status, expected) in [
             (Disable, Hbone, carry(Transport::Plaintext, Reason::RuleDisable)),
             (Disable, Plain, carry(Transport::Plaintext, Reason::RuleDisable)),
-            (
-                IstioMutual,
-                Hbone,
-                carry(Transport::Hbone, Reason::RuleIstioMutual),
-            ),
-            (
-                IstioMutual,
-                Sidecar,
-                carry(Transport::Sidecar, Reason::RuleIstioMutual),
-            ),
+            (IstioMutual, Hbone, carry(Transport::Hbone, Reason::RuleIstioMutual)),
+            (IstioMutual, Sidecar, carry(Transport::Sidecar, Reason::RuleIstioMutual)),
             (IstioMutual, Plain, Err(Reason::PeerCannotMtls)),
             (IstioMutual, External, Err(Reason::PeerCannotMtls)),
             (Simple, Hbone, carry(Transport::Tls, Reason::RuleSimple)),
             (Mutual, Plain, carry(Transport::Tls, Reason::RuleMutual)),
         ] {
             for (mode, auto_mtls) in MODES.into_iter().flat_map(|mode| [(mode, true), (mode, false)]) {
-                assert_eq!(
-                    ask(Some(rule), auto_mtls, status, mode),
-                    expected,
-                    "{rule:?} {status} {mode}"
-                );
+                assert_eq!(ask(Some(rule), auto_mtls, status, mode), expected, "{rule:?} {status} {mode}");
             }
         }
     }
@@ -122,41 +105,13 @@ mod tests {
     fn without_a_rule_the_endpoint_decides() {
         for (status, mode, expected) in [
             (Hbone, Mode::Strict, carry(Transport::Hbone, Reason::PeerHbone)),
-            (
-                Hbone,
-                Mode::Permissive,
-                carry(Transport::Hbone, Reason::PeerHbone),
-            ),
-            (
-                Hbone,
-                Mode::Disable,
-                carry(Transport::Plaintext, Reason::ModeDisable),
-            ),
-            (
-                Sidecar,
-                Mode::Strict,
-                carry(Transport::Sidecar, Reason::PeerSidecar),
-            ),
-            (
-                Sidecar,
-                Mode::Disable,
-                carry(Transport::Plaintext, Reason::ModeDisable),
-            ),
-            (
-                Plain,
-                Mode::Strict,
-                carry(Transport::Plaintext, Reason::PeerPlaintext),
-            ),
-            (
-                Plain,
-                Mode::Disable,
-                carry(Transport::Plaintext, Reason::PeerPlaintext),
-            ),
-            (
-                External,
-                Mode::Strict,
-                carry(Transport::Plaintext, Reason::MeshExternal),
-            ),
+            (Hbone, Mode::Permissive, carry(Transport::Hbone, Reason::PeerHbone)),
+            (Hbone, Mode::Disable, carry(Transport::Plaintext, Reason::ModeDisable)),
+            (Sidecar, Mode::Strict, carry(Transport::Sidecar, Reason::PeerSidecar)),
+            (Sidecar, Mode::Disable, carry(Transport::Plaintext, Reason::ModeDisable)),
+            (Plain, Mode::Strict, carry(Transport::Plaintext, Reason::PeerPlaintext)),
+            (Plain, Mode::Disable, carry(Transport::Plaintext, Reason::PeerPlaintext)),
+            (External, Mode::Strict, carry(Transport::Plaintext, Reason::MeshExternal)),
         ] {
             assert_eq!(ask(None, true, status, mode), expected, "{status} {mode}");
         }

@@ -84,11 +84,7 @@ impl ExportTo {
             return Self::All;
         }
         let named = |entry: &String| {
-            if entry == "." {
-                namespace.to_owned()
-            } else {
-                entry.clone()
-            }
+            if entry == "." { namespace.to_owned() } else { entry.clone() }
         };
         Self::Namespaces(entries.iter().map(named).collect())
     }
@@ -168,9 +164,6 @@ mod tests {
         assert_eq!("SIMPLE".parse(), Ok(ClientTls::Simple));
         assert_eq!("MUTUAL".parse(), Ok(ClientTls::Mutual));
         assert_eq!("ISTIO_MUTUAL".parse(), Ok(ClientTls::IstioMutual));
-        assert_eq!(
-            "STRICT".parse::<ClientTls>(),
-            Err(UnknownTlsMode("STRICT".to_owned()))
-        );
+        assert_eq!("STRICT".parse::<ClientTls>(), Err(UnknownTlsMode("STRICT".to_owned())));
     }
 }

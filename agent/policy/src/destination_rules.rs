@@ -33,20 +33,14 @@ pub struct HostRules<'a> {
 impl DestinationRules {
     /// None yet; rules in `root_namespace` are for clients of each namespace.
     pub fn new(root_namespace: &str) -> Self {
-        Self {
-            root_namespace: root_namespace.into(),
-            namespaces: HashMap::new(),
-        }
+        Self { root_namespace: root_namespace.into(), namespaces: HashMap::new() }
     }
 
     /// Adds a rule, or replaces the one of that name. A rule that sets no TLS is as good as none.
     pub fn insert(&mut self, rule: DestinationRule) {
         self.remove(&rule.meta.namespace, &rule.meta.name);
         if rule.sets_tls() {
-            self.namespaces
-                .entry(rule.meta.namespace.clone())
-                .or_default()
-                .insert(rule);
+            self.namespaces.entry(rule.meta.namespace.clone()).or_default().insert(rule);
         }
     }
 
@@ -64,12 +58,8 @@ impl DestinationRules {
     /// of the client's, the Service's and the root namespace that has any, those with the most specific host.
     pub fn for_host(&self, client_namespace: &str, host: &str, service_namespace: &str) -> HostRules<'_> {
         let namespaces = [client_namespace, service_namespace, &self.root_namespace];
-        let mut of_namespaces = namespaces
-            .into_iter()
-            .filter_map(|namespace| self.namespaces.get(namespace));
-        of_namespaces
-            .find_map(|rules| rules.most_specific(host, client_namespace))
-            .unwrap_or_default()
+        let mut of_namespaces = namespaces.into_iter().filter_map(|namespace| self.namespaces.get(namespace));
+        of_namespaces.find_map(|rules| rules.most_specific(host, client_namespace)).unwrap_or_default()
     }
 }
 
@@ -98,19 +88,12 @@ impl NamespaceRules {
     fn most_specific(&self, host: &str, client_namespace: &str) -> Option<HostRules<'_>> {
         let suffixes = host::suffixes(host).filter_map(|suffix| self.suffix.get(suffix));
         let candidates = self.exact.get(host).into_iter().chain(suffixes);
-        candidates
-            .map(|rules| visible(rules, client_namespace))
-            .find(|visible| !visible.is_empty())
+        candidates.map(|rules| visible(rules, client_namespace)).find(|visible| !visible.is_empty())
     }
 }
 
 fn visible<'a>(rules: &'a BTreeMap<Meta, DestinationRule>, client_namespace: &str) -> HostRules<'a> {
-    HostRules {
-        rules: rules
-            .values()
-            .filter(|rule| rule.export_to.includes(client_namespace))
-            .collect(),
-    }
+    HostRules { rules: rules.values().filter(|rule| rule.export_to.includes(client_namespace)).collect() }
 }
 
 impl HostRules<'_> {
@@ -122,16 +105,10 @@ impl HostRules<'_> {
     /// What they say of a port of the Service, at an endpoint with these labels: the subset's port, then the subset,
     /// the rule's port, the rule. Of several subsets with the endpoint in them the first that decides counts.
     pub fn tls(&self, service_port: u16, labels: &Labels) -> Option<ClientTls> {
-        let subsets = self
-            .rules
-            .iter()
-            .flat_map(|rule| &rule.subsets)
-            .filter(|subset| subset.has(labels));
+        let subsets = self.rules.iter().flat_map(|rule| &rule.subsets).filter(|subset| subset.has(labels));
         let of_subsets = subsets.map(|subset| &subset.policy);
         let mut policies = of_subsets.chain(self.rules.iter().map(|rule| &rule.policy));
-        policies
-            .find(|policy| policy.decides(service_port))?
-            .at(service_port)
+        policies.find(|policy| policy.decides(service_port))?.at(service_port)
     }
 }
 

@@ -33,9 +33,7 @@ impl HostPattern {
 
 /// The suffixes under which a pattern for this host may be filed, the most specific first.
 pub(crate) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
-    host.match_indices('.')
-        .map(|(dot, _)| &host[dot..])
-        .chain(iter::once(""))
+    host.match_indices('.').map(|(dot, _)| &host[dot..]).chain(iter::once(""))
 }
 
 fn is_suffix(text: &str) -> bool {
@@ -43,8 +41,7 @@ fn is_suffix(text: &str) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    text.split('.')
-        .all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
+    text.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
 }
 
 const fn is_label_byte(byte: u8) -> bool {
@@ -52,11 +49,7 @@ const fn is_label_byte(byte: u8) -> bool {
 }
 
 fn in_full(host: String, namespace: &str, cluster_domain: &str) -> String {
-    if host.contains('.') {
-        host
-    } else {
-        format!("{host}.{namespace}.svc.{cluster_domain}")
-    }
+    if host.contains('.') { host } else { format!("{host}.{namespace}.svc.{cluster_domain}") }
 }
 
 #[cfg(test)]
@@ -79,25 +72,12 @@ mod tests {
     fn a_star_stands_at_the_start_of_a_suffix() {
         let suffix = |text: &str| Ok(HostPattern::Suffix(text.to_owned()));
         assert_eq!(parse("*"), suffix(""));
-        assert_eq!(
-            parse("*.full.svc.cluster.local"),
-            suffix(".full.svc.cluster.local")
-        );
+        assert_eq!(parse("*.full.svc.cluster.local"), suffix(".full.svc.cluster.local"));
     }
 
     #[test]
     fn refuses_what_is_no_host() {
-        for host in [
-            "",
-            ".",
-            "*.",
-            "**",
-            "*example.com",
-            "a.*.b",
-            "a..b",
-            "a b",
-            ".example.com",
-        ] {
+        for host in ["", ".", "*.", "**", "*example.com", "a.*.b", "a..b", "a b", ".example.com"] {
             assert!(parse(host).is_err(), "{host:?} was accepted");
         }
     }

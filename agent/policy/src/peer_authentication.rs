@@ -62,12 +62,7 @@ impl PeerAuthentication {
             Some(ports) if ports.is_empty() => return Err(PeerAuthenticationError::NoPorts),
             Some(ports) => ports.into_iter().map(port_setting).collect::<Result<_, _>>()?,
         };
-        Ok(Self {
-            meta,
-            selector: spec.selector,
-            mode: spec.mode,
-            ports,
-        })
+        Ok(Self { meta, selector: spec.selector, mode: spec.mode, ports })
     }
 
     /// Which object it is.
@@ -93,10 +88,7 @@ impl PeerAuthentication {
     pub(crate) fn port_modes(&self, inherited: Mode) -> PortModes {
         let default = self.mode.or(inherited);
         let ports = self.ports.iter().map(|(port, mode)| (*port, mode.or(default)));
-        PortModes {
-            default,
-            ports: ports.filter(|(_, mode)| *mode != default).collect(),
-        }
+        PortModes { default, ports: ports.filter(|(_, mode)| *mode != default).collect() }
     }
 }
 
@@ -140,12 +132,7 @@ mod tests {
         PeerAuthenticationSpec {
             selector: labels(selector),
             mode: ModeSetting::Unset,
-            ports: ports.map(|ports| {
-                ports
-                    .iter()
-                    .map(|(port, mode)| ((*port).to_owned(), *mode))
-                    .collect()
-            }),
+            ports: ports.map(|ports| ports.iter().map(|(port, mode)| ((*port).to_owned(), *mode)).collect()),
         }
     }
 
@@ -160,14 +147,8 @@ mod tests {
             (spec(app, Some(&[])), Err(NoPorts)),
             (spec(app, Some(&[("0", strict)])), Err(NotAPort("0".to_owned()))),
             (spec(app, Some(&[("-1", strict)])), Err(NotAPort("-1".to_owned()))),
-            (
-                spec(app, Some(&[("80", strict), ("65536", strict)])),
-                Err(NotAPort("65536".to_owned())),
-            ),
-            (
-                spec(app, Some(&[("http", strict)])),
-                Err(NotAPort("http".to_owned())),
-            ),
+            (spec(app, Some(&[("80", strict), ("65536", strict)])), Err(NotAPort("65536".to_owned()))),
+            (spec(app, Some(&[("http", strict)])), Err(NotAPort("http".to_owned()))),
             (spec(app, Some(&[("1", strict), ("65535", strict)])), Ok(())),
             (spec(&[], None), Ok(())),
         ] {

@@ -18,20 +18,14 @@ pub struct PeerAuthentications {
 impl PeerAuthentications {
     /// None yet; policies without a selector in `root_namespace` will be the mesh's.
     pub fn new(root_namespace: &str) -> Self {
-        Self {
-            root_namespace: root_namespace.into(),
-            namespaces: HashMap::new(),
-        }
+        Self { root_namespace: root_namespace.into(), namespaces: HashMap::new() }
     }
 
     /// Adds a policy, or replaces the one of that name.
     pub fn insert(&mut self, policy: PeerAuthentication) {
         let meta = policy.meta().clone();
         self.remove(&meta.namespace, &meta.name);
-        self.namespaces
-            .entry(meta.namespace.clone())
-            .or_default()
-            .insert(meta, policy);
+        self.namespaces.entry(meta.namespace.clone()).or_default().insert(meta, policy);
     }
 
     /// Takes a policy away.
@@ -55,8 +49,7 @@ impl PeerAuthentications {
         let mesh = self
             .wide_policy(&self.root_namespace)
             .map_or(Mode::default(), |it| it.mode().or(Mode::default()));
-        self.wide_policy(namespace)
-            .map_or(mesh, |policy| policy.mode().or(mesh))
+        self.wide_policy(namespace).map_or(mesh, |policy| policy.mode().or(mesh))
     }
 
     fn wide_policy(&self, namespace: &str) -> Option<&PeerAuthentication> {
@@ -72,10 +65,7 @@ impl PeerAuthentications {
     }
 
     fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &PeerAuthentication> {
-        self.namespaces
-            .get(namespace)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+        self.namespaces.get(namespace).into_iter().flat_map(BTreeMap::values)
     }
 }
 

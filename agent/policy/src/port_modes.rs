@@ -16,10 +16,7 @@ pub struct PortModes {
 impl PortModes {
     /// The same mode on each port.
     pub const fn all(mode: Mode) -> Self {
-        Self {
-            default: mode,
-            ports: BTreeMap::new(),
-        }
+        Self { default: mode, ports: BTreeMap::new() }
     }
 
     /// The mode of one container port.

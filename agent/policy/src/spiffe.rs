@@ -35,16 +35,12 @@ impl FromStr for SpiffeId {
     type Err = SpiffeIdError;
 
     fn from_str(text: &str) -> Result<Self, SpiffeIdError> {
-        let error = || SpiffeIdError {
-            found: text.chars().take(MAX_SHOWN).collect(),
-        };
+        let error = || SpiffeIdError { found: text.chars().take(MAX_SHOWN).collect() };
         let path = text.strip_prefix("spiffe://").ok_or_else(error)?;
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             [trust_domain, "ns", namespace, "sa", service_account]
-                if [trust_domain, namespace, service_account]
-                    .into_iter()
-                    .all(is_name) =>
+                if [trust_domain, namespace, service_account].into_iter().all(is_name) =>
             {
                 Ok(Self::new(trust_domain, namespace, service_account))
             }
@@ -59,18 +55,12 @@ const MAX_SHOWN: usize = 256;
 /// The characters that SPIFFE allows in a trust domain or a path segment (SPIFFE-ID, sections 2.1 and 2.2).
 fn is_name(text: &str) -> bool {
     !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "spiffe://{}/ns/{}/sa/{}",
-            self.trust_domain, self.namespace, self.service_account
-        )
+        write!(f, "spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
     }
 }
 

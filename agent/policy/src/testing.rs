@@ -3,16 +3,9 @@
 use crate::{Labels, Meta};
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
-    pairs
-        .iter()
-        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 pub(crate) fn meta(created: Option<i64>, namespace: &str, name: &str) -> Meta {
-    Meta {
-        created,
-        name: name.into(),
-        namespace: namespace.into(),
-    }
+    Meta { created, name: name.into(), namespace: namespace.into() }
 }

@@ -55,7 +55,11 @@ impl Given {
     }
 
     /// The value of a flag, converted; nothing if it is absent, or wrong (which is noted).
-    pub(crate) fn take<T>(&mut self, name: &'static str, convert: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn take<T>(
+        &mut self,
+        name: &'static str,
+        convert: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let value = self.take_os(name)?;
         let converted = value.to_str().ok_or_else(|| "expected UTF-8 text".to_owned()).and_then(convert);
         match converted {

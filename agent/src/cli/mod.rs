@@ -5,8 +5,8 @@ mod options;
 
 use std::{ffi::OsString, fmt};
 
-pub(crate) use self::options::{AgentOptions, DetachOptions, LogFormat};
 use self::flags::{Flag, Given};
+pub(crate) use self::options::{AgentOptions, DetachOptions, LogFormat};
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,13 +118,19 @@ mod tests {
             panic!("it was accepted");
         };
         for part in ["--failure", "--workers", "--drain", "--no-such", "--node", "\"stray\"", "--manifests"] {
-            assert_eq!(mistakes.iter().filter(|mistake| mistake.contains(part)).count(), 1, "{part} in {mistakes:#?}");
+            assert_eq!(
+                mistakes.iter().filter(|mistake| mistake.contains(part)).count(),
+                1,
+                "{part} in {mistakes:#?}"
+            );
         }
     }
 
     #[test]
     fn a_flag_without_its_value_does_not_eat_the_next_flag() {
-        let Err(Mistakes(mistakes)) = parse_text("agent --node --manifests /m") else { panic!("it was accepted") };
+        let Err(Mistakes(mistakes)) = parse_text("agent --node --manifests /m") else {
+            panic!("it was accepted")
+        };
         assert_eq!(mistakes, ["--node needs a value, NAME"]);
     }
 

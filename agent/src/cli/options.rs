@@ -47,22 +47,46 @@ pub(crate) struct AgentOptions {
 }
 
 pub(super) const AGENT_FLAGS: &[Flag] = &[
-    Flag { name: "node", value: "NAME", help: "the node's name, as spec.nodeName has it [default: the host name]" },
+    Flag {
+        name: "node",
+        value: "NAME",
+        help: "the node's name, as spec.nodeName has it [default: the host name]",
+    },
     Flag { name: "cgroup-root", value: "DIR", help: "the node's cgroup v2 [default: where it is mounted]" },
-    Flag { name: "manifests", value: "DIR", help: "a directory of Kubernetes objects, followed as it changes" },
-    Flag { name: "ca-dir", value: "DIR", help: "a certificate authority shared by agents [default: one of its own]" },
+    Flag {
+        name: "manifests",
+        value: "DIR",
+        help: "a directory of Kubernetes objects, followed as it changes",
+    },
+    Flag {
+        name: "ca-dir",
+        value: "DIR",
+        help: "a certificate authority shared by agents [default: one of its own]",
+    },
     Flag { name: "trust-domain", value: "NAME", help: "the mesh's trust domain [default: cluster.local]" },
-    Flag { name: "root-namespace", value: "NAME", help: "where mesh-wide policies stand [default: istio-system]" },
+    Flag {
+        name: "root-namespace",
+        value: "NAME",
+        help: "where mesh-wide policies stand [default: istio-system]",
+    },
     Flag { name: "cert-lifetime", value: "TIME", help: "how long workload certificates live [default: 24h]" },
     Flag {
         name: "failure",
         value: "closed|open",
         help: "what cannot be captured is refused, or passes in plaintext [default: closed]",
     },
-    Flag { name: "drain", value: "TIME", help: "how long connections may go on after SIGTERM [default: 30s]" },
+    Flag {
+        name: "drain",
+        value: "TIME",
+        help: "how long connections may go on after SIGTERM [default: 30s]",
+    },
     Flag { name: "workers", value: "N", help: "threads that carry connections [default: one per CPU]" },
     Flag { name: "log-format", value: "text|json", help: "how log lines are written [default: text]" },
-    Flag { name: "log", value: "FILTER", help: "which lines, such as info,culvert=debug,access=off [default: info]" },
+    Flag {
+        name: "log",
+        value: "FILTER",
+        help: "which lines, such as info,culvert=debug,access=off [default: info]",
+    },
     Flag {
         name: "kernel-log",
         value: "LEVEL",
@@ -74,7 +98,9 @@ impl AgentOptions {
     pub(super) fn parse(given: &mut Given) -> Option<Self> {
         let manifests = given.take_os("manifests").map(PathBuf::from);
         if manifests.is_none() {
-            given.mistake("--manifests DIR is required: it is where the agent learns of the cluster".to_owned());
+            given.mistake(
+                "--manifests DIR is required: it is where the agent learns of the cluster".to_owned(),
+            );
         }
         let options = Self {
             node: given.take("node", name).unwrap_or_else(host_name),
@@ -102,11 +128,17 @@ pub(crate) struct DetachOptions {
     pub(crate) node: String,
 }
 
-pub(super) const DETACH_FLAGS: &[Flag] =
-    &[Flag { name: "node", value: "NAME", help: "the node's name, as the agent was given it [default: the host name]" }];
+pub(super) const DETACH_FLAGS: &[Flag] = &[Flag {
+    name: "node",
+    value: "NAME",
+    help: "the node's name, as the agent was given it [default: the host name]",
+}];
 
 impl DetachOptions {
-    #[expect(clippy::unnecessary_wraps, reason = "each command's flags are parsed by a function of one shape")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "each command's flags are parsed by a function of one shape"
+    )]
     pub(super) fn parse(given: &mut Given) -> Option<Self> {
         Some(Self { node: given.take("node", name).unwrap_or_else(host_name) })
     }
@@ -129,7 +161,9 @@ fn cpus() -> NonZeroUsize {
 
 /// A DNS name; it becomes the name of a directory.
 fn name(text: &str) -> Result<String, String> {
-    let ok = !text.starts_with('.') && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let ok = !text.starts_with('.')
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     if ok { Ok(text.to_owned()) } else { Err("expected letters, digits, '-', '_' and '.'".to_owned()) }
 }
 

@@ -42,9 +42,7 @@ impl Backends {
 
     /// The ready endpoints of a port of the Service, of one address family, in the order of their addresses.
     pub(super) fn ready(&self, port_name: &Arc<str>, ipv6: bool) -> &[Backend] {
-        self.ready
-            .get(&(port_name.clone(), ipv6))
-            .map_or(&[], Vec::as_slice)
+        self.ready.get(&(port_name.clone(), ipv6)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -56,16 +54,12 @@ fn ready<'a>(slices: impl Iterator<Item = &'a Arc<EndpointSlice>>) -> BTreeMap<P
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 let family = (name.clone(), endpoint.address.is_ipv6());
                 let address = SocketAddr::new(endpoint.address, *port);
-                unique
-                    .entry(family)
-                    .or_default()
-                    .insert(address, endpoint.pod.clone());
+                unique.entry(family).or_default().insert(address, endpoint.pod.clone());
             }
         }
     }
-    let listed = unique
-        .into_iter()
-        .map(|(family, backends)| (family, backends.into_iter().map(backend).collect()));
+    let listed =
+        unique.into_iter().map(|(family, backends)| (family, backends.into_iter().map(backend).collect()));
     listed.collect()
 }
 

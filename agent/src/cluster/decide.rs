@@ -32,8 +32,7 @@ impl Index {
     /// The modes of a pod's container ports: what its side of the kernel enforces. A pod that the cluster does not
     /// know accepts mTLS only.
     pub fn port_modes(&self, pod: &PodRef) -> PortModes {
-        self.pod(pod)
-            .map_or(PortModes::all(Mode::Strict), |pod| self.modes(pod))
+        self.pod(pod).map_or(PortModes::all(Mode::Strict), |pod| self.modes(pod))
     }
 
     /// Whether a pod accepts an authenticated stream over HBONE on a container port.
@@ -47,9 +46,7 @@ impl Index {
     }
 
     pub(super) fn modes(&self, pod: &Pod) -> PortModes {
-        self.files
-            .authentications
-            .port_modes(&pod.meta.namespace, &pod.labels)
+        self.files.authentications.port_modes(&pod.meta.namespace, &pod.labels)
     }
 
     pub(super) fn direct_peer(&self, address: SocketAddr) -> Peer<'_> {
@@ -58,17 +55,8 @@ impl Index {
 
     /// A pod in the node's network cannot be told by its address: there, its slice says who it is.
     pub(super) fn backend_peer(&self, backend: &Backend) -> Peer<'_> {
-        let named = || {
-            backend
-                .pod
-                .as_ref()
-                .and_then(|pod| self.pod(pod))
-                .filter(|pod| !pod.is_peer())
-        };
-        self.peer(
-            self.peer_at(backend.address.ip()).or_else(named),
-            backend.address.port(),
-        )
+        let named = || backend.pod.as_ref().and_then(|pod| self.pod(pod)).filter(|pod| !pod.is_peer());
+        self.peer(self.peer_at(backend.address.ip()).or_else(named), backend.address.port())
     }
 
     pub(super) fn peer<'a>(&'a self, pod: Option<&'a Pod>, port: u16) -> Peer<'a> {
@@ -80,20 +68,12 @@ impl Index {
     }
 
     pub(super) fn ready_backends(&self, service: &Service, port: &ServicePort, ipv6: bool) -> &[Backend] {
-        self.files
-            .backends
-            .get(&service.reference())
-            .map_or(&[], |backends| backends.ready(&port.name, ipv6))
+        self.files.backends.get(&service.reference()).map_or(&[], |backends| backends.ready(&port.name, ipv6))
     }
 
     /// The client's choice for an endpoint, by what rules say of it.
     pub(super) fn choose(&self, peer: &Peer<'_>, rule: Option<ClientTls>) -> Result<Choice, Reason> {
-        choose(Question {
-            rule,
-            auto_mtls: self.settings.auto_mtls,
-            status: peer.status,
-            mode: peer.mode,
-        })
+        choose(Question { rule, auto_mtls: self.settings.auto_mtls, status: peer.status, mode: peer.mode })
     }
 
     /// The choice of clients of a namespace for an address that is no Service's own. Of several headless Services
@@ -107,8 +87,7 @@ impl Index {
         let mut aliases: Vec<_> = self.aliases(address).collect();
         aliases.sort_by_key(|alias| &alias.service.meta);
         let rule = aliases.iter().find_map(|alias| {
-            self.rules(client_namespace, alias.service)
-                .tls(alias.port.number, peer.labels())
+            self.rules(client_namespace, alias.service).tls(alias.port.number, peer.labels())
         });
         self.choose(&peer, rule)
     }
@@ -117,12 +96,6 @@ impl Index {
     pub(super) fn choose_default(&self, address: IpAddr) -> Result<Choice, Reason> {
         let pod = self.peer_at(address);
         let mode = pod.map_or(Mode::default(), |pod| self.modes(pod).default);
-        self.choose(
-            &Peer {
-                mode,
-                ..self.peer(pod, 0)
-            },
-            None,
-        )
+        self.choose(&Peer { mode, ..self.peer(pod, 0) }, None)
     }
 }

@@ -30,12 +30,8 @@ pub fn decode(document: &Value, settings: &Settings) -> Result<Option<Object>, R
     let Some(kind) = header.kind() else {
         return Ok(None);
     };
-    let content = header
-        .check_version(kind)
-        .and_then(|()| content(kind, document, settings));
-    content
-        .map(|content| Some(Object(content)))
-        .map_err(|invalid| Rejected::new(header.key(kind), invalid))
+    let content = header.check_version(kind).and_then(|()| content(kind, document, settings));
+    content.map(|content| Some(Object(content))).map_err(|invalid| Rejected::new(header.key(kind), invalid))
 }
 
 #[derive(Deserialize)]
@@ -56,10 +52,7 @@ struct Name {
 impl Header {
     fn kind(&self) -> Option<Kind> {
         let (group, _) = self.group_version();
-        Kind::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.group() == group && kind.as_str() == self.kind)
+        Kind::ALL.iter().copied().find(|kind| kind.group() == group && kind.as_str() == self.kind)
     }
 
     /// Another version of a kind that the index knows may mean something else: it is not ignored.
@@ -69,35 +62,19 @@ impl Header {
             return Ok(());
         }
         let served = kind.versions().join(", ");
-        Err(Invalid::new(
-            "apiVersion",
-            format!("expected {kind} in version {served}, found {found:?}"),
-        ))
+        Err(Invalid::new("apiVersion", format!("expected {kind} in version {served}, found {found:?}")))
     }
 
     fn group_version(&self) -> (&str, &str) {
-        self.api_version
-            .split_once('/')
-            .unwrap_or(("", &self.api_version))
+        self.api_version.split_once('/').unwrap_or(("", &self.api_version))
     }
 
     fn key(&self, kind: Kind) -> Option<ObjectKey> {
         let metadata = self.metadata.as_ref()?;
         let name = metadata.name.as_deref().filter(|name| !name.is_empty())?;
-        let written = metadata
-            .namespace
-            .as_deref()
-            .filter(|namespace| !namespace.is_empty());
-        let namespace = if kind.is_namespaced() {
-            written.unwrap_or(DEFAULT_NAMESPACE)
-        } else {
-            ""
-        };
-        Some(ObjectKey {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        })
+        let written = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let namespace = if kind.is_namespaced() { written.unwrap_or(DEFAULT_NAMESPACE) } else { "" };
+        Some(ObjectKey { kind, namespace: namespace.into(), name: name.into() })
     }
 }
 
@@ -133,11 +110,7 @@ fn typed<T: DeserializeOwned>(document: &Value) -> Result<T, Invalid> {
 
 impl Rejected {
     fn new(key: Option<ObjectKey>, invalid: Invalid) -> Self {
-        Self {
-            key,
-            field: invalid.field,
-            reason: invalid.reason,
-        }
+        Self { key, field: invalid.field, reason: invalid.reason }
     }
 }
 

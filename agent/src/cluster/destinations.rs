@@ -23,16 +23,10 @@ impl Index {
         let namespaces: Namespaces = clients.iter().map(|client| client.namespace.clone()).collect();
         let services = self.files.services.values();
         let of_services = services.flat_map(|service| self.service_destinations(&namespaces, service));
-        let addresses: BTreeSet<_> = self
-            .files
-            .pods_by_address
-            .keys()
-            .chain(self.files.slices_by_address.keys())
-            .copied()
-            .collect();
-        let of_addresses = addresses
-            .into_iter()
-            .flat_map(|address| self.address_destinations(&namespaces, address));
+        let addresses: BTreeSet<_> =
+            self.files.pods_by_address.keys().chain(self.files.slices_by_address.keys()).copied().collect();
+        let of_addresses =
+            addresses.into_iter().flat_map(|address| self.address_destinations(&namespaces, address));
         of_services.chain(of_addresses).collect()
     }
 
@@ -42,21 +36,11 @@ impl Index {
         namespaces: &'a Namespaces,
         service: &'a Service,
     ) -> impl Iterator<Item = (Destination, KernelVerdict)> + 'a {
-        let doors = service
-            .ports
-            .iter()
-            .flat_map(|port| service.addresses.iter().map(move |it| (*it, port)));
+        let doors = service.ports.iter().flat_map(|port| service.addresses.iter().map(move |it| (*it, port)));
         let captured =
             doors.filter(|(address, port)| self.captures_door(namespaces, service, port, *address));
-        captured.map(|(address, port)| {
-            (
-                Destination {
-                    address,
-                    port: Some(port.number),
-                },
-                KernelVerdict::Capture,
-            )
-        })
+        captured
+            .map(|(address, port)| (Destination { address, port: Some(port.number) }, KernelVerdict::Capture))
     }
 
     fn captures_door(
@@ -86,26 +70,18 @@ impl Index {
         let default = verdict(is_plaintext(self.choose_default(address)));
         let special = self.special_ports(address).into_iter().map(|port| {
             let address = SocketAddr::new(address, port);
-            let mut choices = namespaces
-                .iter()
-                .map(|namespace| self.choose_direct(namespace, address));
+            let mut choices = namespaces.iter().map(|namespace| self.choose_direct(namespace, address));
             (Some(port), verdict(choices.all(is_plaintext)))
         });
         let mut entries: Vec<_> = special.filter(|(_, verdict)| *verdict != default).collect();
         if default == KernelVerdict::Capture {
             entries.push((None, default));
         }
-        entries
-            .into_iter()
-            .map(|(port, verdict)| (Destination { address, port }, verdict))
-            .collect()
+        entries.into_iter().map(|(port, verdict)| (Destination { address, port }, verdict)).collect()
     }
 
     fn special_ports(&self, address: IpAddr) -> BTreeSet<u16> {
-        let modes = self
-            .peer_at(address)
-            .map(|pod| self.modes(pod))
-            .unwrap_or_default();
+        let modes = self.peer_at(address).map(|pod| self.modes(pod)).unwrap_or_default();
         modes.ports.into_keys().chain(self.alias_ports(address)).collect()
     }
 }
@@ -115,9 +91,5 @@ fn is_plaintext(choice: Result<Choice, Reason>) -> bool {
 }
 
 const fn verdict(plaintext: bool) -> KernelVerdict {
-    if plaintext {
-        KernelVerdict::Pass
-    } else {
-        KernelVerdict::Capture
-    }
+    if plaintext { KernelVerdict::Pass } else { KernelVerdict::Capture }
 }

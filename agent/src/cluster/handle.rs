@@ -18,11 +18,7 @@ impl Cluster {
     /// A handle to this index.
     pub fn new(index: Index) -> Self {
         let revision = watch::Sender::new(index.revision());
-        Self {
-            index: Arc::new(RwLock::new(index)),
-            revision,
-            problems: Arc::default(),
-        }
+        Self { index: Arc::new(RwLock::new(index)), revision, problems: Arc::default() }
     }
 
     /// The index, to ask. Not to be held across an await: a writer would wait for it, and all readers for the writer.
@@ -41,26 +37,18 @@ impl Cluster {
         let result = change(&mut index);
         let revision = index.revision();
         // Under the lock, so that revisions are told in their order.
-        self.revision
-            .send_if_modified(|told| std::mem::replace(told, revision) != revision);
+        self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
         result
     }
     /// What of the cluster's state could not be taken in, and is wrong still.
     pub fn problems(&self) -> Vec<Problem> {
-        self.problems
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the list of problems; returns those that are new.
     pub(super) fn report(&self, now: Vec<Problem>) -> Vec<Problem> {
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = now
-            .iter()
-            .filter(|problem| !problems.contains(problem))
-            .cloned()
-            .collect();
+        let new = now.iter().filter(|problem| !problems.contains(problem)).cloned().collect();
         *problems = now;
         new
     }

@@ -86,12 +86,8 @@ impl Index {
     /// Takes in all objects of one kind, as a list has them: what is not among them is gone.
     pub fn reset(&mut self, kind: Kind, objects: Vec<Object>) {
         let listed: BTreeSet<ObjectKey> = objects.iter().map(Object::key).collect();
-        let gone: Vec<_> = self
-            .objects
-            .keys()
-            .filter(|key| key.kind == kind && !listed.contains(key))
-            .cloned()
-            .collect();
+        let gone: Vec<_> =
+            self.objects.keys().filter(|key| key.kind == kind && !listed.contains(key)).cloned().collect();
         for key in gone {
             self.delete(&key);
         }
@@ -147,9 +143,7 @@ impl Files {
             self.pods_by_node.insert(node.clone(), reference.clone());
         }
         if pod.is_peer() {
-            pod.addresses
-                .iter()
-                .for_each(|address| self.pods_by_address.insert(*address, reference.clone()));
+            pod.addresses.iter().for_each(|address| self.pods_by_address.insert(*address, reference.clone()));
         }
         self.pods.insert(reference, pod.clone());
     }
@@ -159,9 +153,7 @@ impl Files {
         if let Some(node) = &pod.node {
             self.pods_by_node.remove(node, &reference);
         }
-        pod.addresses
-            .iter()
-            .for_each(|address| self.pods_by_address.remove(address, &reference));
+        pod.addresses.iter().for_each(|address| self.pods_by_address.remove(address, &reference));
         self.pods.remove(&reference);
     }
 
@@ -175,10 +167,7 @@ impl Files {
 
     fn remove_service(&mut self, service: &Service) {
         let reference = service.reference();
-        service
-            .addresses
-            .iter()
-            .for_each(|address| self.services_by_address.remove(address, &reference));
+        service.addresses.iter().for_each(|address| self.services_by_address.remove(address, &reference));
         self.services.remove(&reference);
     }
 
@@ -186,16 +175,14 @@ impl Files {
         let Some(service) = &slice.service else { return };
         self.backends.entry(service.clone()).or_default().insert(slice);
         for endpoint in &slice.endpoints {
-            self.slices_by_address
-                .insert(endpoint.address, (service.clone(), slice.meta.name.clone()));
+            self.slices_by_address.insert(endpoint.address, (service.clone(), slice.meta.name.clone()));
         }
     }
 
     fn remove_slice(&mut self, slice: &EndpointSlice) {
         let Some(service) = &slice.service else { return };
         for endpoint in &slice.endpoints {
-            self.slices_by_address
-                .remove(&endpoint.address, &(service.clone(), slice.meta.name.clone()));
+            self.slices_by_address.remove(&endpoint.address, &(service.clone(), slice.meta.name.clone()));
         }
         if let Some(backends) = self.backends.get_mut(service) {
             backends.remove(slice);

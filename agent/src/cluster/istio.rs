@@ -93,22 +93,17 @@ where
     T: FromStr<Err: Display>,
 {
     let word = Option::<String>::deserialize(deserializer)?;
-    word.map(|word| word.parse().map_err(de::Error::custom))
-        .transpose()
+    word.map(|word| word.parse().map_err(de::Error::custom)).transpose()
 }
 
 impl Written<PeerAuthenticationFields> {
     pub(super) fn check(self) -> Result<PeerAuthentication, Invalid> {
         let meta = namespaced(&self.metadata)?;
         let spec = self.spec.unwrap_or_default();
-        let ports = spec
-            .port_level_mtls
-            .map(|ports| ports.into_iter().map(|(port, mtls)| (port, mode(mtls))));
+        let ports =
+            spec.port_level_mtls.map(|ports| ports.into_iter().map(|(port, mtls)| (port, mode(mtls))));
         let spec = PeerAuthenticationSpec {
-            selector: spec
-                .selector
-                .and_then(|selector| selector.match_labels)
-                .unwrap_or_default(),
+            selector: spec.selector.and_then(|selector| selector.match_labels).unwrap_or_default(),
             mode: mode(spec.mtls),
             ports: ports.map(Iterator::collect),
         };
@@ -155,11 +150,7 @@ fn subsets(subsets: Vec<SubsetFields>) -> Result<Vec<Subset>, Invalid> {
     let numbered = subsets.into_iter().enumerate();
     let read = numbered.map(|(at, it)| {
         let policy = traffic_policy(it.traffic_policy, &format!("spec.subsets[{at}]"))?;
-        Ok(Subset {
-            name: it.name,
-            labels: it.labels.unwrap_or_default(),
-            policy,
-        })
+        Ok(Subset { name: it.name, labels: it.labels.unwrap_or_default(), policy })
     });
     read.collect()
 }
@@ -167,26 +158,15 @@ fn subsets(subsets: Vec<SubsetFields>) -> Result<Vec<Subset>, Invalid> {
 fn traffic_policy(fields: Option<TrafficPolicyFields>, parent: &str) -> Result<TrafficPolicy, Invalid> {
     let fields = fields.unwrap_or_default();
     let mut ports = BTreeMap::new();
-    for (at, settings) in fields
-        .port_level_settings
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
+    for (at, settings) in fields.port_level_settings.unwrap_or_default().into_iter().enumerate() {
         let field = || format!("{parent}.trafficPolicy.portLevelSettings[{at}].port.number");
-        let number = settings
-            .port
-            .and_then(|port| port.number)
-            .filter(|number| *number != 0);
+        let number = settings.port.and_then(|port| port.number).filter(|number| *number != 0);
         let number =
             number.ok_or_else(|| Invalid::new(field(), "expected a port from 1 to 65535, found none"))?;
         // Of two entries for one port the first counts, as in Istio.
         ports.entry(number).or_insert(client_tls(settings.tls));
     }
-    Ok(TrafficPolicy {
-        tls: client_tls(fields.tls),
-        ports,
-    })
+    Ok(TrafficPolicy { tls: client_tls(fields.tls), ports })
 }
 
 /// `DISABLE` is the first word of the enumeration, so it is what `tls` without a mode means.

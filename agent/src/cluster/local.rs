@@ -16,25 +16,18 @@ pub enum NotEnrollable {
 impl Index {
     /// The pods of a node that ask to be enrolled, are Running and have an address, by name.
     pub fn local_pods(&self, node: &str) -> Vec<LocalPod> {
-        let pods = self
-            .wishing(node)
-            .filter(|pod| pod.is_peer() && not_enrollable(pod).is_none());
+        let pods = self.wishing(node).filter(|pod| pod.is_peer() && not_enrollable(pod).is_none());
         pods.map(|pod| self.local_pod(pod)).collect()
     }
 
     /// The pods of a node that ask to be enrolled and never can be, by name.
     pub fn not_enrollable(&self, node: &str) -> Vec<(PodRef, NotEnrollable)> {
         let pods = self.wishing(node);
-        pods.filter_map(|pod| Some((pod.reference(), not_enrollable(pod)?)))
-            .collect()
+        pods.filter_map(|pod| Some((pod.reference(), not_enrollable(pod)?))).collect()
     }
 
     fn wishing<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
-        let pods = self
-            .files
-            .pods_by_node
-            .get(&Arc::from(node))
-            .filter_map(|pod| self.pod(pod));
+        let pods = self.files.pods_by_node.get(&Arc::from(node)).filter_map(|pod| self.pod(pod));
         pods.filter(|pod| self.wishes_capture(pod))
     }
 

@@ -50,10 +50,7 @@ pub struct PodRef {
 impl PodRef {
     /// The pod of that name in that namespace.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 

@@ -66,11 +66,7 @@ impl Object {
 
 impl ObjectKey {
     fn of(kind: Kind, meta: &Meta) -> Self {
-        Self {
-            kind,
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-        }
+        Self { kind, namespace: meta.namespace.clone(), name: meta.name.clone() }
     }
 }
 

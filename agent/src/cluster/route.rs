@@ -53,18 +53,15 @@ impl Index {
     }
 
     fn is_own_address(&self, client: &PodRef, address: SocketAddr) -> bool {
-        self.pod(client)
-            .is_some_and(|pod| pod.addresses.contains(&address.ip()))
+        self.pod(client).is_some_and(|pod| pod.addresses.contains(&address.ip()))
     }
 
     fn service_at(&self, origin: SocketAddr) -> Option<(&Service, &ServicePort)> {
         let services = self.files.services_by_address.get(&origin.ip());
-        services
-            .filter_map(|service| self.files.services.get(service))
-            .find_map(|service| {
-                let port = service.port(origin.port())?;
-                Some((&**service, port))
-            })
+        services.filter_map(|service| self.files.services.get(service)).find_map(|service| {
+            let port = service.port(origin.port())?;
+            Some((&**service, port))
+        })
     }
 
     fn service_route(
@@ -83,9 +80,7 @@ impl Index {
             return self_call(client, backend.address);
         }
         let peer = self.backend_peer(backend);
-        let rule = self
-            .rules(&client.namespace, service)
-            .tls(port.number, peer.labels());
+        let rule = self.rules(&client.namespace, service).tls(port.number, peer.labels());
         self.peer_route(backend.address, &peer, self.choose(&peer, rule))
     }
 
@@ -100,13 +95,7 @@ impl Index {
 
     fn peer_route(&self, endpoint: SocketAddr, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> Route {
         let (verdict, reason) = self.verdict(peer, choice);
-        Route {
-            endpoint,
-            peer: peer.pod.map(Pod::reference),
-            status: peer.status,
-            verdict,
-            reason,
-        }
+        Route { endpoint, peer: peer.pod.map(Pod::reference), status: peer.status, verdict, reason }
     }
 
     fn verdict(&self, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> (Verdict, Reason) {
@@ -126,21 +115,9 @@ impl Index {
 
 fn self_call(client: &PodRef, endpoint: SocketAddr) -> Route {
     let (verdict, reason) = (Verdict::Plaintext, Reason::SelfCall);
-    Route {
-        endpoint,
-        peer: Some(client.clone()),
-        status: PeerStatus::None,
-        verdict,
-        reason,
-    }
+    Route { endpoint, peer: Some(client.clone()), status: PeerStatus::None, verdict, reason }
 }
 
 fn refused(endpoint: SocketAddr, reason: Reason) -> Route {
-    Route {
-        endpoint,
-        peer: None,
-        status: PeerStatus::None,
-        verdict: Verdict::Refuse,
-        reason,
-    }
+    Route { endpoint, peer: None, status: PeerStatus::None, verdict: Verdict::Refuse, reason }
 }

@@ -7,16 +7,11 @@ use serde_json::{Value, json};
 use super::{Captured, Index, Object, PodRef, Settings, decode, manifests::folder::Folder};
 
 pub(super) fn settings() -> Settings {
-    Settings {
-        captured: Captured::ByWish,
-        ..Settings::default()
-    }
+    Settings { captured: Captured::ByWish, ..Settings::default() }
 }
 
 pub(super) fn object(value: &Value) -> Object {
-    decode(value, &settings())
-        .unwrap()
-        .expect("a kind that the index knows")
+    decode(value, &settings()).unwrap().expect("a kind that the index knows")
 }
 
 pub(super) fn index(objects: &[Value]) -> Index {
@@ -32,19 +27,12 @@ pub(super) fn index_of_files(files: &[&str]) -> Index {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/manifests");
     let mut folder = Folder::default();
     for file in files {
-        folder.put(
-            file,
-            fs::read_to_string(directory.join(file)).unwrap(),
-            &settings(),
-        );
+        folder.put(file, fs::read_to_string(directory.join(file)).unwrap(), &settings());
     }
     let contents = folder.contents();
     assert_eq!(contents.problems, []);
     let mut index = Index::new(settings());
-    contents
-        .objects
-        .into_values()
-        .for_each(|object| index.apply(object));
+    contents.objects.into_values().for_each(|object| index.apply(object));
     index
 }
 
@@ -76,10 +64,7 @@ pub(super) fn service(namespace: &str, name: &str, address: &str) -> Value {
 pub(super) fn slice(namespace: &str, service: &str, addresses: &[&str]) -> Value {
     let ipv6 = addresses.first().is_some_and(|address| address.contains(':'));
     let family = if ipv6 { "IPv6" } else { "IPv4" };
-    let endpoints: Vec<_> = addresses
-        .iter()
-        .map(|address| json!({"addresses": [address]}))
-        .collect();
+    let endpoints: Vec<_> = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
         "metadata": {"namespace": namespace, "name": format!("{service}-{family}"),

@@ -56,7 +56,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// Finds the pod with this UID below the node's cgroup.
     pub fn find(root: &Path, uid: &str) -> Result<Self, SandboxError> {
-        let cgroup = find_cgroup(root, uid).ok_or_else(|| SandboxError::NoCgroup { root: root.to_owned() })?;
+        let cgroup =
+            find_cgroup(root, uid).ok_or_else(|| SandboxError::NoCgroup { root: root.to_owned() })?;
         let pid = first_process(&cgroup).ok_or_else(|| SandboxError::NoProcess { cgroup: cgroup.clone() })?;
         let path = netns_path(pid);
         let link = fs::read_link(&path).map_err(|_| SandboxError::Gone)?;
@@ -128,7 +129,10 @@ fn processes(cgroup: &Path) -> Vec<u32> {
 
 fn subdirectories(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 #[cfg(test)]
@@ -148,8 +152,10 @@ mod tests {
             let root = tempfile::tempdir().expect("a directory");
             let wanted = root.path().join(path);
             fs::create_dir_all(wanted.join("container")).expect("a tree");
-            fs::create_dir_all(root.path().join("kubepods/burstable/pod11111111-5b9d-4c77-8a3e-2f4f4d1c9a10"))
-                .expect("a tree");
+            fs::create_dir_all(
+                root.path().join("kubepods/burstable/pod11111111-5b9d-4c77-8a3e-2f4f4d1c9a10"),
+            )
+            .expect("a tree");
             assert_eq!(find_cgroup(root.path(), UID), Some(wanted));
         }
     }

@@ -41,8 +41,9 @@ impl EnrolError {
     pub const fn is_expected_for_a_while(&self) -> bool {
         matches!(
             self,
-            Self::Sandbox(SandboxError::NoCgroup { .. } | SandboxError::NoProcess { .. } | SandboxError::Gone)
-                | Self::Listen(ListenError::NoAddress { .. })
+            Self::Sandbox(
+                SandboxError::NoCgroup { .. } | SandboxError::NoProcess { .. } | SandboxError::Gone
+            ) | Self::Listen(ListenError::NoAddress { .. })
         )
     }
 }

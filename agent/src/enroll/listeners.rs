@@ -17,7 +17,9 @@ const BACKLOG: i32 = 65_535;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Something in the pod holds the HBONE port.
-    #[error("port {HBONE_PORT} is taken inside the pod at {address}; the application must leave it to the agent")]
+    #[error(
+        "port {HBONE_PORT} is taken inside the pod at {address}; the application must leave it to the agent"
+    )]
     HbonePortTaken {
         /// The pod's address.
         address: IpAddr,

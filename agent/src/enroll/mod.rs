@@ -228,7 +228,10 @@ impl Enroller {
         let peers = self.parts.cluster.read().destinations(&clients);
         let overflowed = self.parts.maps.set_peers(&peers)?;
         if overflowed && !self.peers_overflowed {
-            warn!(peers = peers.len(), "the kernel's peer map is full: the agent decides on each connection itself");
+            warn!(
+                peers = peers.len(),
+                "the kernel's peer map is full: the agent decides on each connection itself"
+            );
         }
         self.peers_overflowed = overflowed;
         Ok(())

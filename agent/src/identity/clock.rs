@@ -30,10 +30,6 @@ pub(super) struct TlsClock(pub(super) Arc<dyn Clock>);
 
 impl TimeProvider for TlsClock {
     fn current_time(&self) -> Option<UnixTime> {
-        self.0
-            .now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .map(UnixTime::since_unix_epoch)
+        self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
     }
 }

@@ -63,10 +63,9 @@ fn reason_of_certificate(error: &CertificateError) -> Reason {
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => Reason::CertificateExpired,
-        CertificateError::Other(other) => other
-            .0
-            .downcast_ref()
-            .map_or(Reason::BadCertificate, reason_of_peer),
+        CertificateError::Other(other) => {
+            other.0.downcast_ref().map_or(Reason::BadCertificate, reason_of_peer)
+        }
         _ => Reason::BadCertificate,
     }
 }

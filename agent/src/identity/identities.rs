@@ -40,16 +40,8 @@ impl Identities {
     /// The same, by another clock.
     pub fn with_clock(issuer: impl Issuer + 'static, lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
         let issuer = Box::new(issuer);
-        let shared = Shared {
-            issuer,
-            lifetime,
-            clock,
-            workloads: Mutex::default(),
-            added: Notify::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { issuer, lifetime, clock, workloads: Mutex::default(), added: Notify::new() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The workload `id`: the one that somebody holds already, or a new one with a certificate issued now.
@@ -68,9 +60,7 @@ impl Identities {
     /// with; a certificate that cannot be renewed serves until it expires.
     pub async fn rotate(self) {
         loop {
-            let nap = self
-                .renew_due(self.shared.clock.now())
-                .clamp(SHORTEST_NAP, LONGEST_NAP);
+            let nap = self.renew_due(self.shared.clock.now()).clamp(SHORTEST_NAP, LONGEST_NAP);
             tokio::select! {
                 () = sleep(nap) => {}
                 () = self.shared.added.notified() => {}
@@ -96,12 +86,7 @@ impl Shared {
 
     fn create(&self, id: &SpiffeId) -> Result<Workload, IssueError> {
         let certificate = self.issuer.issue(id, self.lifetime, self.clock.now())?;
-        Ok(Workload::new(
-            id.clone(),
-            certificate,
-            self.issuer.trust(),
-            self.clock.clone(),
-        ))
+        Ok(Workload::new(id.clone(), certificate, self.issuer.trust(), self.clock.clone()))
     }
 
     /// The workloads that somebody holds; the others are forgotten.

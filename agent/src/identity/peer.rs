@@ -48,10 +48,7 @@ impl VerifiedPeer {
         if connection.is_handshaking() {
             return Err(Reason::HandshakeFailed);
         }
-        let leaf = connection
-            .peer_certificates()
-            .and_then(<[_]>::first)
-            .ok_or(Reason::NoPeerCertificate)?;
+        let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or(Reason::NoPeerCertificate)?;
         workload_of(leaf).map(Self).map_err(|_| Reason::BadCertificate)
     }
 }
@@ -75,12 +72,8 @@ fn check_key_usage(leaf: &X509Certificate<'_>) -> Result<(), LeafFault> {
 }
 
 fn only_uri<'a>(leaf: &'a X509Certificate<'a>) -> Result<&'a str, LeafFault> {
-    let names = leaf
-        .subject_alternative_name()
-        .map_err(|_| LeafFault::Unreadable)?;
-    let names = names
-        .map(|names| &names.value.general_names[..])
-        .unwrap_or_default();
+    let names = leaf.subject_alternative_name().map_err(|_| LeafFault::Unreadable)?;
+    let names = names.map(|names| &names.value.general_names[..]).unwrap_or_default();
     let uris: Vec<_> = names.iter().filter(|name| is_uri(name)).collect();
     match uris[..] {
         [GeneralName::URI(uri)] => Ok(uri),

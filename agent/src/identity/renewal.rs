@@ -19,21 +19,13 @@ pub(super) struct Renewal {
 impl Renewal {
     /// At half of the certificate's life.
     pub(super) fn of(certificate: &Certificate) -> Self {
-        Self {
-            due: certificate.half_life(),
-            failures: 0,
-        }
+        Self { due: certificate.half_life(), failures: 0 }
     }
 
     /// Again after a while that grows with each failure.
     pub(super) fn after_failure(self, now: SystemTime) -> Self {
-        let wait = FIRST_RETRY
-            .saturating_mul(1 << self.failures.min(6))
-            .min(LAST_RETRY);
-        Self {
-            due: now + wait,
-            failures: self.failures + 1,
-        }
+        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LAST_RETRY);
+        Self { due: now + wait, failures: self.failures + 1 }
     }
 
     /// How long from `now`.

@@ -54,13 +54,8 @@ impl Trust {
         trust_domain: &str,
         roots: impl IntoIterator<Item = &'a CertificateDer<'static>>,
     ) -> Result<Self, webpki::Error> {
-        let anchors = roots
-            .into_iter()
-            .map(|root| Ok(webpki::anchor_from_trusted_cert(root)?.to_owned()));
-        Ok(Self {
-            roots: anchors.collect::<Result<_, _>>()?,
-            trust_domains: vec![trust_domain.into()],
-        })
+        let anchors = roots.into_iter().map(|root| Ok(webpki::anchor_from_trusted_cert(root)?.to_owned()));
+        Ok(Self { roots: anchors.collect::<Result<_, _>>()?, trust_domains: vec![trust_domain.into()] })
     }
 
     /// Whether `id` is of our trust domain; the error is what it should have been.
@@ -75,22 +70,11 @@ impl Trust {
     fn identify(&self, shown: &Shown<'_>, usage: KeyUsage) -> Result<SpiffeId, CertificateError> {
         let leaf = EndEntityCert::try_from(shown.leaf).map_err(chain_error)?;
         let algorithms = tls::algorithms().all;
-        leaf.verify_for_usage(
-            algorithms,
-            &self.roots,
-            shown.intermediates,
-            shown.now,
-            usage,
-            None,
-            None,
-        )
-        .map_err(chain_error)?;
+        leaf.verify_for_usage(algorithms, &self.roots, shown.intermediates, shown.now, usage, None, None)
+            .map_err(chain_error)?;
         let found = peer::workload_of(shown.leaf).map_err(PeerFault::from)?;
         self.is_ours(&found)
-            .map_err(|expected| PeerFault::ForeignTrustDomain {
-                expected,
-                found: found.clone(),
-            })?;
+            .map_err(|expected| PeerFault::ForeignTrustDomain { expected, found: found.clone() })?;
         Ok(found)
     }
 }
@@ -137,14 +121,7 @@ impl ClientCertVerifier for AnyWorkload {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.0.identify(
-            &Shown {
-                leaf,
-                intermediates,
-                now,
-            },
-            KeyUsage::client_auth(),
-        )?;
+        self.0.identify(&Shown { leaf, intermediates, now }, KeyUsage::client_auth())?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -183,10 +160,7 @@ impl OneWorkload {
         if found == self.expected {
             return Ok(());
         }
-        Err(PeerFault::WrongIdentity {
-            expected: self.expected.clone(),
-            found,
-        })
+        Err(PeerFault::WrongIdentity { expected: self.expected.clone(), found })
     }
 }
 
@@ -199,14 +173,7 @@ impl ServerCertVerifier for OneWorkload {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let found = self.trust.identify(
-            &Shown {
-                leaf,
-                intermediates,
-                now,
-            },
-            KeyUsage::server_auth(),
-        )?;
+        let found = self.trust.identify(&Shown { leaf, intermediates, now }, KeyUsage::server_auth())?;
         self.check(found).map_err(CertificateError::from)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -239,8 +206,6 @@ const TLS12_IS_OFF: rustls::Error =
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("trust_domains", &self.trust_domains)
-            .finish_non_exhaustive()
+        f.debug_struct("Trust").field("trust_domains", &self.trust_domains).finish_non_exhaustive()
     }
 }

@@ -39,19 +39,11 @@ impl Workload {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let renewal = Mutex::new(Renewal::of(&certificate));
-        let newest = Arc::new(Newest {
-            certificate: ArcSwap::from_pointee(certificate),
-            clock: clock.clone(),
-        });
+        let newest =
+            Arc::new(Newest { certificate: ArcSwap::from_pointee(certificate), clock: clock.clone() });
         let verifier = Arc::new(AnyWorkload(trust.clone()));
         let hbone_acceptor = Arc::new(tls::server_config(clock, verifier, newest.clone(), ALPN_HBONE));
-        Self {
-            id,
-            trust,
-            newest,
-            hbone_acceptor,
-            renewal,
-        }
+        Self { id, trust, newest, hbone_acceptor, renewal }
     }
 
     /// Who it is.
@@ -80,16 +72,8 @@ impl Workload {
     }
 
     fn connector(&self, expected: &SpiffeId, alpn: &[u8]) -> Arc<ClientConfig> {
-        let verifier = Arc::new(OneWorkload {
-            trust: self.trust.clone(),
-            expected: expected.clone(),
-        });
-        Arc::new(tls::client_config(
-            self.newest.clock.clone(),
-            verifier,
-            self.newest.clone(),
-            alpn,
-        ))
+        let verifier = Arc::new(OneWorkload { trust: self.trust.clone(), expected: expected.clone() });
+        Arc::new(tls::client_config(self.newest.clock.clone(), verifier, self.newest.clone(), alpn))
     }
 
     /// Renews the certificate if it is time, and says how long from `now` to look again. The old certificate stays

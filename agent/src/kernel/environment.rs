@@ -20,10 +20,14 @@ const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// The process has not the rights to load programs.
-    #[error("culvert must run as root: it loads eBPF programs and enters network namespaces; use sudo, or a privileged container")]
+    #[error(
+        "culvert must run as root: it loads eBPF programs and enters network namespaces; use sudo, or a privileged container"
+    )]
     NotRoot,
     /// No cgroup v2 is mounted.
-    #[error("no cgroup v2 hierarchy is mounted; mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name it with --cgroup-root")]
+    #[error(
+        "no cgroup v2 hierarchy is mounted; mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name it with --cgroup-root"
+    )]
     NoCgroup2,
     /// `--cgroup-root` is something else.
     #[error("--cgroup-root {path} is not a directory of a cgroup v2 hierarchy: {found}")]

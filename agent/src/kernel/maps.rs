@@ -13,7 +13,9 @@ use aya::{
 };
 use culvert_abi::{
     Agent, Config, FlowKey, Outcome, Pod, SocketAddress,
-    names::maps::{self, AGENT, CLIENTS, CONFIG, HEARTBEAT, LOST_EVENTS, ORIGINS, OUTCOMES, PEERS, PODS, PORTS},
+    names::maps::{
+        self, AGENT, CLIENTS, CONFIG, HEARTBEAT, LOST_EVENTS, ORIGINS, OUTCOMES, PEERS, PODS, PORTS,
+    },
     port_mode, verdict,
 };
 use culvert_policy::Mode;
@@ -139,10 +141,13 @@ impl ControlMaps {
     /// Replaces the peer map. What does not fit is captured, and decided by the agent; true if that is so.
     pub fn set_peers(&mut self, peers: &BTreeMap<Destination, KernelVerdict>) -> Result<bool, MapsError> {
         let wanted = peers.iter().map(|(peer, verdict)| {
-            ((peer.address, peer.port.unwrap_or(0)), match verdict {
-                KernelVerdict::Pass => verdict::PASS,
-                KernelVerdict::Capture => verdict::CAPTURE,
-            })
+            (
+                (peer.address, peer.port.unwrap_or(0)),
+                match verdict {
+                    KernelVerdict::Pass => verdict::PASS,
+                    KernelVerdict::Capture => verdict::CAPTURE,
+                },
+            )
         });
         let overflowed = match self.peers.replace_where(|_| true, wanted.collect()) {
             Ok(()) => false,
@@ -157,7 +162,10 @@ impl ControlMaps {
 
     /// What became of every `connect()` so far.
     pub fn outcomes(&self) -> Result<Vec<(Outcome, u64)>, MapsError> {
-        Outcome::ALL.iter().map(|&outcome| Ok((outcome, sum(&self.outcomes, outcome as u32, OUTCOMES)?))).collect()
+        Outcome::ALL
+            .iter()
+            .map(|&outcome| Ok((outcome, sum(&self.outcomes, outcome as u32, OUTCOMES)?)))
+            .collect()
     }
 
     /// How many events found no room.
@@ -242,7 +250,11 @@ impl Mirror {
     }
 
     /// Makes the keys that `scope` accepts those of `wanted`. On an error what went in stays.
-    fn replace_where(&mut self, scope: impl Fn(&Key) -> bool, wanted: BTreeMap<Key, u32>) -> Result<(), MapError> {
+    fn replace_where(
+        &mut self,
+        scope: impl Fn(&Key) -> bool,
+        wanted: BTreeMap<Key, u32>,
+    ) -> Result<(), MapError> {
         let gone: BTreeSet<Key> =
             self.written.keys().filter(|key| scope(key) && !wanted.contains_key(key)).copied().collect();
         for key in gone {

@@ -115,8 +115,8 @@ fn directory_name(node: &str) -> String {
 }
 
 fn lock(root: &Path, node: &str) -> Result<OwnedFd, PinError> {
-    let directory = File::open(root)
-        .map_err(|source| PinError::File { what: "open", path: root.to_owned(), source })?;
+    let directory =
+        File::open(root).map_err(|source| PinError::File { what: "open", path: root.to_owned(), source })?;
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(directory.into()),
         Err(_) => Err(PinError::Taken { node: node.to_owned(), path: root.to_owned() }),

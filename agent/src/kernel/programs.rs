@@ -148,7 +148,8 @@ impl Programs {
     ///
     /// The order matters: what names connections comes before what captures them.
     pub fn attach(&mut self, cgroup: &Path) -> Result<NodeLinks, LoadError> {
-        let cgroup = File::open(cgroup).map_err(|source| LoadError::Cgroup { path: cgroup.to_owned(), source })?;
+        let cgroup =
+            File::open(cgroup).map_err(|source| LoadError::Cgroup { path: cgroup.to_owned(), source })?;
         let mut links = vec![(programs::SOCKOPS, self.attach_sockops(&cgroup)?)];
         for &hook in SOCK_ADDR_HOOKS {
             links.push((hook, self.attach_sock_addr(hook, &cgroup)?));

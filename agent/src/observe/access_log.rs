@@ -64,23 +64,11 @@ mod tests {
     fn written(fill: impl FnOnce(&Record)) -> Value {
         let page = Page::default();
         let writer = page.clone();
-        let subscriber = fmt()
-            .json()
-            .flatten_event(true)
-            .with_writer(move || writer.clone())
-            .finish();
+        let subscriber = fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
-            let pod = PodRef {
-                namespace: "full".into(),
-                name: "sleep-1".into(),
-            };
+            let pod = PodRef { namespace: "full".into(), name: "sleep-1".into() };
             let source = "10.0.0.1:4000".parse().unwrap();
-            fill(&Record::new(
-                Arc::new(AccessLog),
-                Direction::Outbound,
-                pod,
-                source,
-            ));
+            fill(&Record::new(Arc::new(AccessLog), Direction::Outbound, pod, source));
         });
         let mut line: Value = serde_json::from_slice(&page.0.lock().unwrap()).unwrap();
         let fields = line.as_object_mut().unwrap();
@@ -95,10 +83,7 @@ mod tests {
                 line.transport = Some(Transport::Hbone);
                 line.destination = Some("10.96.0.1:80".parse().unwrap());
                 line.endpoint = Some("[fd00::2]:8080".parse().unwrap());
-                line.peer_pod = Some(PodRef {
-                    namespace: "full".into(),
-                    name: "httpbin-1".into(),
-                });
+                line.peer_pod = Some(PodRef { namespace: "full".into(), name: "httpbin-1".into() });
                 line.peer_identity = Some(SpiffeId::new("cluster.local", "full", "httpbin"));
             });
             record.sent.set(5);
@@ -130,10 +115,7 @@ mod tests {
     #[test]
     fn a_connection_that_nobody_ended_was_cut() {
         let line = written(|_| {});
-        assert_eq!(
-            (&line["outcome"], &line["reason"]),
-            (&json!("failed"), &json!("shutting_down"))
-        );
+        assert_eq!((&line["outcome"], &line["reason"]), (&json!("failed"), &json!("shutting_down")));
         assert_eq!(line.get("transport"), None);
     }
 }

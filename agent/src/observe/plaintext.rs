@@ -41,7 +41,11 @@ impl<O: Observer> PlaintextLog<O> {
     fn outbound(&self, event: &Event, pod: PodRef) -> Line {
         let (local, remote) = ends(event);
         let route = self.cluster.read().route(&pod, remote, 0);
-        Line { destination: Some(remote), endpoint: Some(remote), ..line(event, Direction::Outbound, pod, local, route.reason, route.peer) }
+        Line {
+            destination: Some(remote),
+            endpoint: Some(remote),
+            ..line(event, Direction::Outbound, pod, local, route.reason, route.peer)
+        }
     }
 
     fn inbound(&self, event: &Event, pod: PodRef) -> Line {
@@ -57,7 +61,14 @@ fn ends(event: &Event) -> (SocketAddr, SocketAddr) {
     (event.local.into(), event.remote.into())
 }
 
-fn line(event: &Event, direction: Direction, pod: PodRef, source: SocketAddr, reason: Reason, peer_pod: Option<PodRef>) -> Line {
+fn line(
+    event: &Event,
+    direction: Direction,
+    pod: PodRef,
+    source: SocketAddr,
+    reason: Reason,
+    peer_pod: Option<PodRef>,
+) -> Line {
     Line {
         direction,
         transport: Some(Transport::Plaintext),

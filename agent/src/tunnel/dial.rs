@@ -21,10 +21,7 @@ pub(super) async fn peer(netns: &Netns, addresses: &[IpAddr], to: SocketAddr) ->
     let socket = peer_socket(netns, addresses, to).map_err(|error| exhausted(&error))?;
     connect(socket, to).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrNotAvailable => exhausted(&error),
-        _ => Failure::new(
-            Reason::PeerUnreachable,
-            format_args!("connecting to {to}: {error}"),
-        ),
+        _ => Failure::new(Reason::PeerUnreachable, format_args!("connecting to {to}: {error}")),
     })
 }
 
@@ -45,37 +42,28 @@ pub(super) fn app_socket(netns: &Netns, from: IpAddr) -> io::Result<(Socket, Soc
     let socket = netns.tcp_socket(Domain::for_address(wanted))?;
     socket.bind(&wanted.into())?;
     socket.set_tcp_nodelay(true)?;
-    let bound = socket
-        .local_addr()?
-        .as_socket()
-        .ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((socket, bound))
 }
 
 /// Finishes the connection of a socket.
 pub(super) async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::from_std_stream(StdStream::from(socket));
-    timeout(CONNECT, socket.connect(to))
-        .await
-        .map_err(io::Error::from)?
+    timeout(CONNECT, socket.connect(to)).await.map_err(io::Error::from)?
 }
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What a failure to make a socket means: descriptors, ports or memory are used up.
 pub(super) fn exhausted(error: &io::Error) -> Failure {
-    Failure::new(
-        Reason::OutOfResources,
-        format_args!("opening a socket in the pod: {error}"),
-    )
+    Failure::new(Reason::OutOfResources, format_args!("opening a socket in the pod: {error}"))
 }
 
 /// Has the kernel notice a peer whose node is gone: after 60 s without a word, be it idle or in the midst of sending.
 pub(super) fn watch_peer(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
     socket.set_tcp_user_timeout(Some(Duration::from_mins(1)))
 }

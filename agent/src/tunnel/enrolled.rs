@@ -69,21 +69,9 @@ pub(super) struct Connection {
 impl Enrolled {
     /// Begins to serve a pod.
     pub(super) fn start(pod: Pod, context: Rc<Context>) -> io::Result<Rc<Self>> {
-        let outbound = pod
-            .outbound
-            .into_iter()
-            .map(TcpListener::from_std)
-            .collect::<io::Result<Vec<_>>>()?;
-        let inbound = pod
-            .inbound
-            .into_iter()
-            .map(TcpListener::from_std)
-            .collect::<io::Result<Vec<_>>>()?;
-        let own_ports = outbound
-            .iter()
-            .chain(&inbound)
-            .map(port)
-            .collect::<io::Result<Vec<_>>>()?;
+        let outbound = pod.outbound.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let inbound = pod.inbound.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let own_ports = outbound.iter().chain(&inbound).map(port).collect::<io::Result<Vec<_>>>()?;
         let enrolled = Rc::new(Self {
             pod: pod.pod,
             netns: pod.netns,
@@ -107,8 +95,7 @@ impl Enrolled {
 
     fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>, accepted: fn(&Rc<Self>, TcpStream, SocketAddr)) {
         for listener in listeners {
-            self.listeners
-                .spawn((), accept(Rc::clone(self), listener, accepted));
+            self.listeners.spawn((), accept(Rc::clone(self), listener, accepted));
         }
     }
 
@@ -135,9 +122,7 @@ impl Enrolled {
     /// Ends those tunnelled connections that policy no longer admits.
     pub(super) fn recheck(&self) {
         self.connections.abort_if(|connection| {
-            let verdict = connection
-                .admitted
-                .map(|port| self.context.decide.admit_hbone(&self.pod, port));
+            let verdict = connection.admitted.map(|port| self.context.decide.admit_hbone(&self.pod, port));
             let Some(Err(reason)) = verdict else { return false };
             connection.record.ended(reason, "policy changed");
             true

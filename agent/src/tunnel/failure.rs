@@ -15,10 +15,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(reason: Reason, detail: impl fmt::Display) -> Self {
-        Self {
-            reason,
-            detail: detail.to_string().into(),
-        }
+        Self { reason, detail: detail.to_string().into() }
     }
 
     /// A TLS handshake ended with this.
@@ -28,19 +25,13 @@ impl Failure {
 
     /// A TLS connection broke with this.
     pub(super) fn in_transit(error: &io::Error) -> Self {
-        Self::new(
-            tls_fault(error).unwrap_or(Reason::TunnelFailed),
-            tls_detail(error),
-        )
+        Self::new(tls_fault(error).unwrap_or(Reason::TunnelFailed), tls_detail(error))
     }
 }
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            detail: "".into(),
-        }
+        Self { reason, detail: "".into() }
     }
 }
 

@@ -22,14 +22,8 @@ use crate::{
 /// A connection came to the pod's HBONE port.
 pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, from: SocketAddr) {
     match Place::take(&enrolled.handshakes, HANDSHAKES) {
-        Some(place) => enrolled
-            .tunnels
-            .spawn((), tunnel(Rc::clone(enrolled), stream, from, place)),
-        None => refused(
-            enrolled,
-            from,
-            &Failure::new(Reason::OutOfResources, "too many handshakes at once"),
-        ),
+        Some(place) => enrolled.tunnels.spawn((), tunnel(Rc::clone(enrolled), stream, from, place)),
+        None => refused(enrolled, from, &Failure::new(Reason::OutOfResources, "too many handshakes at once")),
     }
 }
 
@@ -79,10 +73,7 @@ fn asked(enrolled: &Rc<Enrolled>, asked: Asked, peer: &VerifiedPeer, tunnel: Soc
     });
     match target(enrolled, &asked) {
         Ok(target) => {
-            let label = Connection {
-                record: Rc::clone(&record),
-                admitted: Some(target.port()),
-            };
+            let label = Connection { record: Rc::clone(&record), admitted: Some(target.port()) };
             let stream = stream(Rc::clone(enrolled), asked, target, client, record);
             enrolled.connections.spawn(label, stream);
         }
@@ -133,10 +124,7 @@ async fn reach(
     target: SocketAddr,
     client: SocketAddr,
 ) -> Result<(Reason, Tcp, Announced), Failure> {
-    let reason = enrolled
-        .context
-        .decide
-        .admit_hbone(&enrolled.pod, target.port())?;
+    let reason = enrolled.context.decide.admit_hbone(&enrolled.pod, target.port())?;
     let (socket, agent) =
         dial::app_socket(&enrolled.netns, target.ip()).map_err(|error| dial::exhausted(&error))?;
     let announced = Announced::new(enrolled, agent, client)?;
@@ -158,26 +146,15 @@ struct Announced {
 impl Announced {
     fn new(enrolled: &Rc<Enrolled>, agent: SocketAddr, client: SocketAddr) -> Result<Self, Failure> {
         let kernel = &enrolled.context.kernel;
-        kernel
-            .announce_client(enrolled.netns.cookie(), agent, client)
-            .map_err(|error| {
-                Failure::new(
-                    Reason::OutOfResources,
-                    format_args!("announcing the client to the kernel: {error}"),
-                )
-            })?;
-        Ok(Self {
-            enrolled: Rc::clone(enrolled),
-            agent,
-        })
+        kernel.announce_client(enrolled.netns.cookie(), agent, client).map_err(|error| {
+            Failure::new(Reason::OutOfResources, format_args!("announcing the client to the kernel: {error}"))
+        })?;
+        Ok(Self { enrolled: Rc::clone(enrolled), agent })
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        self.enrolled
-            .context
-            .kernel
-            .withdraw_client(self.enrolled.netns.cookie(), self.agent);
+        self.enrolled.context.kernel.withdraw_client(self.enrolled.netns.cookie(), self.agent);
     }
 }

@@ -57,12 +57,7 @@ pub(super) struct Tcp {
 
 impl Tcp {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream: Rc::new(stream),
-            size: SMALLEST,
-            received_all: false,
-            sent_all: false,
-        }
+        Self { stream: Rc::new(stream), size: SMALLEST, received_all: false, sent_all: false }
     }
 
     /// Ends once the other side has broken off, whether or not there is something to be read before.

@@ -24,10 +24,7 @@ use crate::{
 /// A connection came to the pod's listener.
 pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: SocketAddr) {
     let record = enrolled.record(Direction::Outbound, source);
-    let label = Connection {
-        record: Rc::clone(&record),
-        admitted: None,
-    };
+    let label = Connection { record: Rc::clone(&record), admitted: None };
     let serving = serve(Rc::clone(enrolled), Tcp::new(stream), source, record);
     enrolled.connections.spawn(label, serving);
 }
@@ -61,10 +58,7 @@ async fn reach(
     record: &Record,
 ) -> Result<(Reason, Far), Failure> {
     let origin = origin(enrolled, source)?;
-    let route = enrolled
-        .context
-        .decide
-        .route(&enrolled.pod, origin, enrolled.next_turn());
+    let route = enrolled.context.decide.route(&enrolled.pod, origin, enrolled.next_turn());
     record.learn(|line| {
         line.destination = Some(origin);
         line.endpoint = Some(route.endpoint);
@@ -76,10 +70,7 @@ async fn reach(
 }
 
 fn origin(enrolled: &Enrolled, source: SocketAddr) -> Result<SocketAddr, Failure> {
-    let origin = enrolled
-        .context
-        .kernel
-        .take_origin(enrolled.netns.cookie(), source);
+    let origin = enrolled.context.kernel.take_origin(enrolled.netns.cookie(), source);
     origin.ok_or_else(|| Reason::NoOrigin.into())
 }
 
@@ -132,16 +123,10 @@ async fn hbone(
     record: &Record,
 ) -> Result<Far, Failure> {
     let peer = SocketAddr::new(endpoint.ip(), enrolled.hbone_port);
-    let key = Key {
-        peer,
-        identity: identity.clone(),
-    };
+    let key = Key { peer, identity: identity.clone() };
     let mut attempts = ATTEMPTS;
     loop {
-        let lease = enrolled
-            .pool
-            .lease(&key, |promise| open(enrolled, &key, promise))
-            .await?;
+        let lease = enrolled.pool.lease(&key, |promise| open(enrolled, &key, promise)).await?;
         record.learn(|line| line.peer_identity = Some(lease.peer().id().clone()));
         attempts -= 1;
         match lease.connect(endpoint, source, &enrolled.pod).await {
@@ -162,9 +147,7 @@ const ATTEMPTS: u32 = 2;
 
 /// Opens a tunnel and moves its bytes, in a task of its own.
 fn open(enrolled: &Rc<Enrolled>, key: &Key, promise: Promise) {
-    enrolled
-        .tunnels
-        .spawn((), tunnel(Rc::clone(enrolled), key.clone(), promise));
+    enrolled.tunnels.spawn((), tunnel(Rc::clone(enrolled), key.clone(), promise));
 }
 
 async fn tunnel(enrolled: Rc<Enrolled>, key: Key, promise: Promise) {

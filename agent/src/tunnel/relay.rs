@@ -15,12 +15,7 @@ use crate::observe::Record;
 /// Relays until both directions have ended or one side breaks off; the other is then broken off too.
 pub(super) async fn relay(app: Tcp, far: impl Leg, record: &Record) -> Ended {
     let mut gone = pin!(app.broken());
-    let mut relay = Relay {
-        app,
-        far,
-        up: Pump::default(),
-        down: Pump::default(),
-    };
+    let mut relay = Relay { app, far, up: Pump::default(), down: Pump::default() };
     poll_fn(|cx| match relay.poll(cx, record) {
         Poll::Pending if relay.is_app_unheard() => gone.as_mut().poll(cx).map(|()| relay.abandon()),
         polled => polled,
@@ -49,10 +44,7 @@ struct Relay<F> {
 impl<F: Leg> Relay<F> {
     fn poll(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Ended> {
         let Self { app, far, up, down } = self;
-        let ended = match (
-            up.poll(cx, app, far, &record.sent),
-            down.poll(cx, far, app, &record.received),
-        ) {
+        let ended = match (up.poll(cx, app, far, &record.sent), down.poll(cx, far, app, &record.received)) {
             (Poll::Ready(Err(at)), _) => at.ended(Ended::App, Ended::Far),
             (_, Poll::Ready(Err(at))) => at.ended(Ended::Far, Ended::App),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ended::Finished),
@@ -205,10 +197,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (agent, source) = listener.accept().await.unwrap();
-        let pod = PodRef {
-            namespace: "full".into(),
-            name: "sleep".into(),
-        };
+        let pod = PodRef { namespace: "full".into(), name: "sleep".into() };
         let record = Record::new(Arc::new(AccessLog), Direction::Outbound, pod, source);
         let stuck = Rc::new(Notify::new());
         let relay = relay(Tcp::new(agent), Wall(Rc::clone(&stuck)), &record);

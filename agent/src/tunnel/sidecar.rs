@@ -29,20 +29,15 @@ pub(super) struct Sidecar {
 
 impl Sidecar {
     pub(super) fn new(secured: Secured) -> Self {
-        Self {
-            stream: secured.into_stream(),
-            received_all: false,
-            sent_all: false,
-        }
+        Self { stream: secured.into_stream(), received_all: false, sent_all: false }
     }
 }
 
 impl Leg for Sidecar {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         let stream = &mut self.stream;
-        let (result, chunk) = arena::fill(SMALLEST, |buffer| {
-            pin!(stream.read_buf(&mut buffer.limit(SMALLEST))).poll(cx)
-        });
+        let (result, chunk) =
+            arena::fill(SMALLEST, |buffer| pin!(stream.read_buf(&mut buffer.limit(SMALLEST))).poll(cx));
         match ready!(result) {
             Ok(0) => {
                 self.received_all = true;
@@ -62,9 +57,7 @@ impl Leg for Sidecar {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Pin::new(&mut self.stream)
-            .poll_flush(cx)
-            .map_err(|error| broken(&error))
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| broken(&error))
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {

@@ -22,11 +22,7 @@ struct Inner<L> {
 
 impl<L: 'static> Tasks<L> {
     pub(super) fn new() -> Self {
-        Self(Rc::new(Inner {
-            next: Cell::new(0),
-            live: RefCell::default(),
-            emptied: Notify::new(),
-        }))
+        Self(Rc::new(Inner { next: Cell::new(0), live: RefCell::default(), emptied: Notify::new() }))
     }
 
     pub(super) fn spawn(&self, label: L, task: impl Future<Output = ()> + 'static) {
@@ -37,10 +33,7 @@ impl<L: 'static> Tasks<L> {
             let _leave = leave;
             task.await;
         });
-        self.0
-            .live
-            .borrow_mut()
-            .insert(id, (label, handle.abort_handle()));
+        self.0.live.borrow_mut().insert(id, (label, handle.abort_handle()));
     }
 
     /// Ends those tasks whose label is chosen. They are gone once the thread has run its next round.

@@ -29,10 +29,7 @@ impl Secured {
             .map_err(|_| late())?
             .map_err(|error| Failure::in_handshake(&error))?;
         let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
-        Ok(Self {
-            stream: stream.into(),
-            peer,
-        })
+        Ok(Self { stream: stream.into(), peer })
     }
 
     /// The server's side of a handshake.
@@ -50,10 +47,7 @@ impl Secured {
             }
         };
         let peer = VerifiedPeer::of_client(stream.get_ref().1)?;
-        Ok(Self {
-            stream: stream.into(),
-            peer,
-        })
+        Ok(Self { stream: stream.into(), peer })
     }
 
     pub(super) const fn peer(&self) -> &VerifiedPeer {
@@ -69,10 +63,7 @@ impl Secured {
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 fn late() -> Failure {
-    Failure::new(
-        Reason::Timeout,
-        "the peer did not finish its TLS handshake in time",
-    )
+    Failure::new(Reason::Timeout, "the peer did not finish its TLS handshake in time")
 }
 
 /// Closes a connection such that the peer can read why: closing it over unread bytes would send a RST, which

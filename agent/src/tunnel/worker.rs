@@ -26,10 +26,7 @@ pub(super) enum Command {
 /// Runs a worker until it is drained, or nobody is left to command it.
 pub(super) async fn run(context: Context, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut changed = context.decide.changed();
-    let mut worker = Worker {
-        context: Rc::new(context),
-        pods: HashMap::new(),
-    };
+    let mut worker = Worker { context: Rc::new(context), pods: HashMap::new() };
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -91,10 +88,7 @@ impl Worker {
                 Ok(()) = changed.changed() => self.recheck(),
             }
         }
-        join_all(self.pods.values().map(|enrolled| enrolled.cut()))
-            .await
-            .into_iter()
-            .sum()
+        join_all(self.pods.values().map(|enrolled| enrolled.cut())).await.into_iter().sum()
     }
 }
 

@@ -44,20 +44,11 @@ impl Workers {
     ) -> io::Result<Self> {
         let start = move |index| {
             let (decide, observer, kernel) = (Arc::clone(&decide), Arc::clone(&observer), kernel.clone());
-            let context = move || {
-                Ok(Context {
-                    kernel: Box::new(kernel()?),
-                    decide,
-                    observer,
-                })
-            };
+            let context = move || Ok(Context { kernel: Box::new(kernel()?), decide, observer });
             spawn(index, context)
         };
         let workers = (0..count.max(1)).map(start).collect::<io::Result<_>>()?;
-        Ok(Self {
-            workers,
-            placement: Mutex::default(),
-        })
+        Ok(Self { workers, placement: Mutex::default() })
     }
 
     /// Serves a pod from now on, in place of what was served under its name.
@@ -120,24 +111,20 @@ fn spawn(
 ) -> io::Result<mpsc::UnboundedSender<Command>> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (ready, started) = std::sync::mpsc::channel();
-    thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || {
-            let begun = context()
-                .and_then(|context| Ok((context, Builder::new_current_thread().enable_all().build()?)));
-            match begun {
-                Ok((context, runtime)) => {
-                    // The one who waits for it does so until it comes.
-                    let _ = ready.send(Ok(()));
-                    LocalSet::new().block_on(&runtime, worker::run(context, receiver));
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let begun =
+            context().and_then(|context| Ok((context, Builder::new_current_thread().enable_all().build()?)));
+        match begun {
+            Ok((context, runtime)) => {
+                // The one who waits for it does so until it comes.
+                let _ = ready.send(Ok(()));
+                LocalSet::new().block_on(&runtime, worker::run(context, receiver));
             }
-        })?;
-    started
-        .recv()
-        .map_err(|_| io::Error::other("the worker's thread ended while starting"))??;
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    })?;
+    started.recv().map_err(|_| io::Error::other("the worker's thread ended while starting"))??;
     Ok(commands)
 }

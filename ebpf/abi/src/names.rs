@@ -53,6 +53,17 @@ pub mod maps {
 
     /// All of them.
     pub const ALL: &[&str] = &[
-        CONFIG, HEARTBEAT, AGENT, PODS, PEERS, PORTS, ORIGINS, CLIENTS, FLOWS, EVENTS, LOST_EVENTS, OUTCOMES,
+        CONFIG,
+        HEARTBEAT,
+        AGENT,
+        PODS,
+        PEERS,
+        PORTS,
+        ORIGINS,
+        CLIENTS,
+        FLOWS,
+        EVENTS,
+        LOST_EVENTS,
+        OUTCOMES,
     ];
 }

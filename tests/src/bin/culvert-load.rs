@@ -90,7 +90,9 @@ struct Rate {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Serve { address } => run(serve(address)),
-        Command::RoundTrip { address, seconds } => print(&round_trips(address, Duration::from_secs_f64(seconds))?),
+        Command::RoundTrip { address, seconds } => {
+            print(&round_trips(address, Duration::from_secs_f64(seconds))?)
+        }
         Command::Requests { address, connections, seconds } => {
             print(&run(requests(address, connections, Duration::from_secs_f64(seconds)))?)
         }
@@ -152,7 +154,8 @@ async fn requests(address: SocketAddr, connections: usize, time: Duration) -> Re
         streams.push(stream);
     }
     let (start, end) = (Instant::now(), Instant::now() + time);
-    let mut tasks: JoinSet<io::Result<u64>> = streams.into_iter().map(|stream| ask_until(stream, end)).collect();
+    let mut tasks: JoinSet<io::Result<u64>> =
+        streams.into_iter().map(|stream| ask_until(stream, end)).collect();
     let mut requests = 0;
     while let Some(done) = tasks.join_next().await {
         requests += done??;

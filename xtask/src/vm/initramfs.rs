@@ -38,10 +38,7 @@ pub(crate) fn build(kernel: &Kernel, executable: &Path, test: &str) -> anyhow::R
     for (name, module) in &modules {
         archive.program(&Path::new("modules").join(name), module);
     }
-    archive.program(
-        Path::new("init"),
-        init(test, modules.iter().map(|(name, _)| name.as_str())).as_bytes(),
-    );
+    archive.program(Path::new("init"), init(test, modules.iter().map(|(name, _)| name.as_str())).as_bytes());
     Ok(archive.finish())
 }
 
@@ -51,23 +48,12 @@ const MODULES: &[&str] = &["veth"];
 fn libraries<'a>(programs: impl Iterator<Item = &'a Path>) -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut libraries = BTreeSet::new();
     for program in programs {
-        let ldd = Command::new("ldd")
-            .arg(program)
-            .output()
-            .context("ldd cannot be started")?;
+        let ldd = Command::new("ldd").arg(program).output().context("ldd cannot be started")?;
         if !ldd.status.success() {
-            bail!(
-                "ldd {}: {}",
-                program.display(),
-                String::from_utf8_lossy(&ldd.stderr).trim()
-            );
+            bail!("ldd {}: {}", program.display(), String::from_utf8_lossy(&ldd.stderr).trim());
         }
         let text = String::from_utf8_lossy(&ldd.stdout).into_owned();
-        libraries.extend(
-            text.split_whitespace()
-                .filter(|word| word.starts_with('/'))
-                .map(PathBuf::from),
-        );
+        libraries.extend(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from));
     }
     Ok(libraries)
 }
@@ -95,10 +81,7 @@ fn depends(module: &[u8]) -> String {
     let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
         return String::new();
     };
-    let value = module[at + KEY.len()..]
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
+    let value = module[at + KEY.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(value).into_owned()
 }
 

@@ -41,19 +41,13 @@ pub(crate) struct Kernel {
 pub(crate) fn fetch(steps: &Steps, version: Version) -> anyhow::Result<Kernel> {
     let package = newest(steps, version)?;
     let kernels = places::target().join("kernels");
-    let kernel = Kernel {
-        directory: kernels.join(&package),
-        package,
-    };
+    let kernel = Kernel { directory: kernels.join(&package), package };
     if !kernel.directory.exists() {
         fs::create_dir_all(&kernels)?;
         let mut download = Command::new("apt-get");
         steps.run(
             &format!("downloading {}", kernel.package),
-            download
-                .arg("download")
-                .arg(&kernel.package)
-                .current_dir(&kernels),
+            download.arg("download").arg(&kernel.package).current_dir(&kernels),
         )?;
         unpack(steps, &kernels, &kernel)?;
     }
@@ -68,26 +62,17 @@ impl Kernel {
 
     /// What to boot.
     pub(crate) fn image(&self) -> PathBuf {
-        self.directory
-            .join("boot")
-            .join(format!("vmlinuz-{}", self.name()))
+        self.directory.join("boot").join(format!("vmlinuz-{}", self.name()))
     }
 
     /// A module, decompressed.
     pub(crate) fn module(&self, name: &str) -> anyhow::Result<Vec<u8>> {
-        let modules = self
-            .directory
-            .join("lib/modules")
-            .join(self.name())
-            .join("kernel");
+        let modules = self.directory.join("lib/modules").join(self.name()).join("kernel");
         let file = find(&modules, name).with_context(|| format!("{} has no module {name}", self.package))?;
         if file.extension().is_some_and(|extension| extension == "ko") {
             return Ok(fs::read(file)?);
         }
-        let xz = Command::new("xz")
-            .args(["--decompress", "--stdout"])
-            .arg(&file)
-            .output()?;
+        let xz = Command::new("xz").args(["--decompress", "--stdout"]).arg(&file).output()?;
         if !xz.status.success() {
             bail!("xz cannot decompress {}", file.display());
         }
@@ -116,9 +101,7 @@ fn newest_known(version: Version) -> anyhow::Result<Option<String>> {
 
 /// The numbers in a package's name, in order: what makes one newer than another.
 fn numbers(name: &str) -> Vec<u32> {
-    name.split(|letter: char| !letter.is_ascii_digit())
-        .filter_map(|part| part.parse().ok())
-        .collect()
+    name.split(|letter: char| !letter.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
 /// Into a directory that has its name only when it is complete.
@@ -127,17 +110,12 @@ fn unpack(steps: &Steps, kernels: &Path, kernel: &Kernel) -> anyhow::Result<()> 
         .flatten()
         .map(|entry| entry.path())
         .find(|path| {
-            path.file_name().is_some_and(|name| {
-                name.to_string_lossy()
-                    .starts_with(&format!("{}_", kernel.package))
-            })
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(&format!("{}_", kernel.package)))
         })
         .context("apt-get has downloaded nothing")?;
     let draft = tempfile::tempdir_in(kernels)?;
-    steps.run(
-        "unpacking",
-        Command::new("dpkg").arg("-x").arg(&archive).arg(draft.path()),
-    )?;
+    steps.run("unpacking", Command::new("dpkg").arg("-x").arg(&archive).arg(draft.path()))?;
     fs::rename(draft.keep(), &kernel.directory)?;
     Ok(fs::remove_file(archive)?)
 }
@@ -159,10 +137,7 @@ mod tests {
 
     #[test]
     fn the_newest_kernel_is_so_by_number() {
-        let names = [
-            "linux-image-6.1.0-9-cloud-amd64",
-            "linux-image-6.1.0-56-cloud-amd64",
-        ];
+        let names = ["linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64"];
         assert_eq!(names.into_iter().max_by_key(|name| numbers(name)), Some(names[1]));
     }
 }

@@ -49,21 +49,11 @@ fn has_passed(console: &str) -> bool {
 
 fn test_executable(steps: &Steps) -> anyhow::Result<PathBuf> {
     let mut cargo = build::cargo("test");
-    cargo.args([
-        "--release",
-        "--package",
-        "culvert-testbed",
-        "--test",
-        TEST_FILE,
-        "--no-run",
-    ]);
+    cargo.args(["--release", "--package", "culvert-testbed", "--test", TEST_FILE, "--no-run"]);
     let messages = steps.capture("the test", cargo.arg("--message-format=json"))?;
-    let mut artifacts = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-    let found = artifacts
-        .find(|artifact| artifact.target.name == TEST_FILE)
-        .and_then(|artifact| artifact.executable);
+    let mut artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    let found =
+        artifacts.find(|artifact| artifact.target.name == TEST_FILE).and_then(|artifact| artifact.executable);
     found.context("cargo built no test executable")
 }
 
@@ -86,17 +76,7 @@ fn qemu(kernel: &kernel::Kernel) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", DEADLINE_SECONDS]);
     command.arg(places::command("qemu-system-x86_64").unwrap_or_else(|| "qemu-system-x86_64".into()));
-    command.args([
-        "-accel",
-        "tcg",
-        "-cpu",
-        "max",
-        "-smp",
-        "2",
-        "-m",
-        "1G",
-        "-no-reboot",
-    ]);
+    command.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1G", "-no-reboot"]);
     command.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
     command.arg("-kernel").arg(kernel.image());
     command.args(["-append", "console=ttyS0 quiet panic=-1"]);
@@ -109,20 +89,14 @@ mod tests {
 
     #[test]
     fn a_test_that_was_not_found_has_not_passed() {
-        let console = |passed| {
-            format!(
-                "test result: ok. {passed} passed; 0 failed\r\n{}\r\n",
-                initramfs::PASSED
-            )
-        };
+        let console =
+            |passed| format!("test result: ok. {passed} passed; 0 failed\r\n{}\r\n", initramfs::PASSED);
         assert!(has_passed(&console(1)));
         assert!(!has_passed(&console(0)));
     }
 
     #[test]
     fn a_kernel_that_panics_has_not_passed() {
-        assert!(!has_passed(
-            "test result: ok. 1 passed; 0 failed\r\nKernel panic - not syncing\r\n"
-        ));
+        assert!(!has_passed("test result: ok. 1 passed; 0 failed\r\nKernel panic - not syncing\r\n"));
     }
 }

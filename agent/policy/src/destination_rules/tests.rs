@@ -10,10 +10,7 @@ const ROOT: &str = "istio-system";
 const HOST: &str = "httpbin.full.svc.cluster.local";
 
 fn policy(tls: Option<ClientTls>, ports: &[(u16, Option<ClientTls>)]) -> TrafficPolicy {
-    TrafficPolicy {
-        tls,
-        ports: ports.iter().copied().collect(),
-    }
+    TrafficPolicy { tls, ports: ports.iter().copied().collect() }
 }
 
 fn rule(namespace: &str, name: &str, host: &str, tls: Option<ClientTls>) -> DestinationRule {
@@ -27,11 +24,7 @@ fn rule(namespace: &str, name: &str, host: &str, tls: Option<ClientTls>) -> Dest
 }
 
 fn subset(version: &str, policy: TrafficPolicy) -> Subset {
-    Subset {
-        name: version.to_owned(),
-        labels: labels(&[("version", version)]),
-        policy,
-    }
+    Subset { name: version.to_owned(), labels: labels(&[("version", version)]), policy }
 }
 
 fn collect<'a>(rules: impl IntoIterator<Item = &'a DestinationRule>) -> DestinationRules {
@@ -42,9 +35,7 @@ fn collect<'a>(rules: impl IntoIterator<Item = &'a DestinationRule>) -> Destinat
 
 /// What the rules say of port 80 of `httpbin` in `full`, to a client in `client`.
 fn tls(rules: &[DestinationRule], client: &str) -> Option<ClientTls> {
-    collect(rules)
-        .for_host(client, HOST, "full")
-        .tls(80, &Labels::new())
+    collect(rules).for_host(client, HOST, "full").tls(80, &Labels::new())
 }
 
 #[test]
@@ -71,12 +62,7 @@ fn the_most_specific_host_wins() {
     let stranger = rule("full", "e", "*.example.com", Some(IstioMutual));
     let mut rules = vec![stranger];
     assert_eq!(tls(&rules, "full"), None);
-    for (rule, expected) in [
-        (star, Disable),
-        (suffix, Simple),
-        (longer, Mutual),
-        (exact, IstioMutual),
-    ] {
+    for (rule, expected) in [(star, Disable), (suffix, Simple), (longer, Mutual), (exact, IstioMutual)] {
         rules.push(rule);
         assert_eq!(tls(&rules, "full"), Some(expected));
     }
@@ -86,11 +72,7 @@ fn the_most_specific_host_wins() {
 fn a_rule_is_for_those_that_it_is_exported_to() {
     let mut hidden = rule("full", "a", "httpbin", Some(Mutual));
     hidden.export_to = ExportTo::parse(&[".".to_owned()], "full");
-    let rules = [
-        hidden,
-        rule("full", "b", "*", Some(Disable)),
-        rule(ROOT, "c", "*", Some(Simple)),
-    ];
+    let rules = [hidden, rule("full", "b", "*", Some(Disable)), rule(ROOT, "c", "*", Some(Simple))];
     assert_eq!(tls(&rules, "full"), Some(Mutual));
     assert_eq!(tls(&rules, "other"), Some(Disable));
     assert_eq!(tls(&rules[..1], "other"), None);
@@ -100,10 +82,7 @@ fn a_rule_is_for_those_that_it_is_exported_to() {
 fn a_rule_without_tls_changes_nothing() {
     let balancing = rule("full", "a", "httpbin", None);
     assert_eq!(tls(std::slice::from_ref(&balancing), "full"), None);
-    assert_eq!(
-        tls(&[balancing, rule(ROOT, "b", "*", Some(IstioMutual))], "full"),
-        Some(IstioMutual)
-    );
+    assert_eq!(tls(&[balancing, rule(ROOT, "b", "*", Some(IstioMutual))], "full"), Some(IstioMutual));
 }
 
 #[test]
@@ -137,18 +116,11 @@ fn rules_for_one_host_are_taken_together() {
     let mut older = rule("full", "a", "httpbin", None);
     older.subsets = vec![subset("new", policy(Some(IstioMutual), &[]))];
     let mut newer = rule("full", "b", "httpbin", Some(Disable));
-    newer.subsets = vec![
-        subset("new", policy(Some(Simple), &[])),
-        subset("old", policy(Some(Mutual), &[])),
-    ];
+    newer.subsets = vec![subset("new", policy(Some(Simple), &[])), subset("old", policy(Some(Mutual), &[]))];
     let rules = collect(&[newer, older]);
     let found = rules.for_host("full", HOST, "full");
     for (version, expected) in [("new", IstioMutual), ("old", Mutual), ("none", Disable)] {
-        assert_eq!(
-            found.tls(80, &labels(&[("version", version)])),
-            Some(expected),
-            "{version}"
-        );
+        assert_eq!(found.tls(80, &labels(&[("version", version)])), Some(expected), "{version}");
     }
 }
 
@@ -164,34 +136,23 @@ fn a_replaced_rule_leaves_nothing_behind() {
 fn any_rule() -> impl Strategy<Value = DestinationRule> {
     let tls = prop_oneof![Just(None), Just(Some(Disable)), Just(Some(IstioMutual))];
     let host = prop_oneof!["httpbin", Just("*".to_owned()), Just("*.local".to_owned())];
-    (
-        0..3i64,
-        prop_oneof!["full", "other", ROOT],
-        "[a-c]",
-        host,
-        tls,
-        any::<bool>(),
-    )
-        .prop_map(|(created, namespace, name, host, tls, private)| {
+    (0..3i64, prop_oneof!["full", "other", ROOT], "[a-c]", host, tls, any::<bool>()).prop_map(
+        |(created, namespace, name, host, tls, private)| {
             let mut rule = rule(&namespace, &name, &host, tls);
             rule.meta.created = Some(created);
             if private {
                 rule.export_to = ExportTo::parse(&[".".to_owned()], &namespace);
             }
             rule
-        })
+        },
+    )
 }
 
 /// One rule per name, as an API server keeps them.
 fn any_rules() -> impl Strategy<Value = Vec<DestinationRule>> {
     proptest::collection::vec(any_rule(), 0..8).prop_map(|rules| {
         let key = |rule: &DestinationRule| (rule.meta.namespace.clone(), rule.meta.name.clone());
-        rules
-            .into_iter()
-            .map(|rule| (key(&rule), rule))
-            .collect::<BTreeMap<_, _>>()
-            .into_values()
-            .collect()
+        rules.into_iter().map(|rule| (key(&rule), rule)).collect::<BTreeMap<_, _>>().into_values().collect()
     })
 }
 

@@ -14,10 +14,7 @@ const fn set(mode: Mode) -> ModeSetting {
 }
 
 fn policy(created: i64, namespace: &str, name: &str, mode: ModeSetting) -> PeerAuthentication {
-    let spec = PeerAuthenticationSpec {
-        mode,
-        ..Default::default()
-    };
+    let spec = PeerAuthenticationSpec { mode, ..Default::default() };
     PeerAuthentication::new(meta(Some(created), namespace, name), spec).unwrap()
 }
 
@@ -27,17 +24,9 @@ fn workload(
     mode: ModeSetting,
     ports: &[(&str, ModeSetting)],
 ) -> PeerAuthentication {
-    let ports = (!ports.is_empty()).then(|| {
-        ports
-            .iter()
-            .map(|(port, mode)| ((*port).to_owned(), *mode))
-            .collect()
-    });
-    let spec = PeerAuthenticationSpec {
-        selector: labels(&[("app", "httpbin")]),
-        mode,
-        ports,
-    };
+    let ports =
+        (!ports.is_empty()).then(|| ports.iter().map(|(port, mode)| ((*port).to_owned(), *mode)).collect());
+    let spec = PeerAuthenticationSpec { selector: labels(&[("app", "httpbin")]), mode, ports };
     PeerAuthentication::new(meta(Some(created), "full", name), spec).unwrap()
 }
 
@@ -61,14 +50,8 @@ fn the_narrowest_scope_that_is_set_wins() {
         (vec![mesh(set(Strict)), namespace(UNSET)], Strict),
         (vec![mesh(set(Strict)), namespace(set(Disable))], Disable),
         (vec![mesh(set(Strict)), namespace(UNSET), pod(UNSET)], Strict),
-        (
-            vec![mesh(set(Strict)), namespace(set(Disable)), pod(UNSET)],
-            Disable,
-        ),
-        (
-            vec![mesh(set(Strict)), namespace(set(Disable)), pod(set(Permissive))],
-            Permissive,
-        ),
+        (vec![mesh(set(Strict)), namespace(set(Disable)), pod(UNSET)], Disable),
+        (vec![mesh(set(Strict)), namespace(set(Disable)), pod(set(Permissive))], Permissive),
         (vec![policy(1, "other", "namespace", set(Strict))], Permissive),
     ] {
         assert_eq!(modes(&policies), [expected; 3], "{policies:?}");
@@ -78,31 +61,10 @@ fn the_narrowest_scope_that_is_set_wins() {
 #[test]
 fn of_one_scope_the_oldest_wins_whole() {
     for (policies, expected) in [
-        (
-            vec![
-                policy(2, "full", "a", set(Strict)),
-                policy(1, "full", "b", set(Disable)),
-            ],
-            Disable,
-        ),
-        (
-            vec![
-                policy(1, "full", "a", set(Strict)),
-                policy(1, "full", "b", set(Disable)),
-            ],
-            Strict,
-        ),
-        (
-            vec![policy(1, "full", "a", UNSET), policy(2, "full", "b", set(Strict))],
-            Permissive,
-        ),
-        (
-            vec![
-                workload(2, "a", set(Strict), &[]),
-                workload(1, "b", set(Disable), &[]),
-            ],
-            Disable,
-        ),
+        (vec![policy(2, "full", "a", set(Strict)), policy(1, "full", "b", set(Disable))], Disable),
+        (vec![policy(1, "full", "a", set(Strict)), policy(1, "full", "b", set(Disable))], Strict),
+        (vec![policy(1, "full", "a", UNSET), policy(2, "full", "b", set(Strict))], Permissive),
+        (vec![workload(2, "a", set(Strict), &[]), workload(1, "b", set(Disable), &[])], Disable),
     ] {
         assert_eq!(modes(&policies), [expected; 3], "{policies:?}");
     }
@@ -113,25 +75,10 @@ fn ports_count_only_in_the_policy_that_wins() {
     let ports = [("80", set(Disable)), ("81", UNSET)];
     let strict = policy(1, "full", "namespace", set(Strict));
     for (policies, expected) in [
-        (
-            vec![workload(1, "a", set(Strict), &ports)],
-            [Disable, Strict, Strict],
-        ),
-        (
-            vec![strict.clone(), workload(1, "a", UNSET, &ports)],
-            [Disable, Strict, Strict],
-        ),
-        (
-            vec![workload(1, "a", UNSET, &[("80", set(Strict))])],
-            [Strict, Permissive, Permissive],
-        ),
-        (
-            vec![
-                workload(1, "a", set(Strict), &[]),
-                workload(2, "b", UNSET, &ports),
-            ],
-            [Strict, Strict, Strict],
-        ),
+        (vec![workload(1, "a", set(Strict), &ports)], [Disable, Strict, Strict]),
+        (vec![strict.clone(), workload(1, "a", UNSET, &ports)], [Disable, Strict, Strict]),
+        (vec![workload(1, "a", UNSET, &[("80", set(Strict))])], [Strict, Permissive, Permissive]),
+        (vec![workload(1, "a", set(Strict), &[]), workload(2, "b", UNSET, &ports)], [Strict, Strict, Strict]),
     ] {
         assert_eq!(modes(&policies), expected, "{policies:?}");
     }
@@ -141,28 +88,16 @@ fn ports_count_only_in_the_policy_that_wins() {
 fn a_selector_in_the_root_namespace_is_ignored() {
     let mut all = PeerAuthentications::new("full");
     all.insert(workload(1, "a", set(Strict), &[]));
-    assert_eq!(
-        all.port_modes("full", &labels(&[("app", "httpbin")])),
-        PortModes::default()
-    );
-    assert_eq!(
-        all.port_modes("other", &labels(&[("app", "httpbin")])),
-        PortModes::default()
-    );
+    assert_eq!(all.port_modes("full", &labels(&[("app", "httpbin")])), PortModes::default());
+    assert_eq!(all.port_modes("other", &labels(&[("app", "httpbin")])), PortModes::default());
 }
 
 #[test]
 fn a_selector_is_for_its_own_namespace_and_labels() {
     let mut all = PeerAuthentications::new(ROOT);
     all.insert(workload(1, "a", set(Strict), &[]));
-    assert_eq!(
-        all.port_modes("other", &labels(&[("app", "httpbin")])).default,
-        Permissive
-    );
-    assert_eq!(
-        all.port_modes("full", &labels(&[("app", "sleep")])).default,
-        Permissive
-    );
+    assert_eq!(all.port_modes("other", &labels(&[("app", "httpbin")])).default, Permissive);
+    assert_eq!(all.port_modes("full", &labels(&[("app", "sleep")])).default, Permissive);
 }
 
 #[test]
@@ -173,26 +108,13 @@ fn a_replaced_policy_leaves_nothing_behind() {
 }
 
 fn any_policy() -> impl Strategy<Value = PeerAuthentication> {
-    let mode = prop_oneof![
-        Just(UNSET),
-        Just(set(Strict)),
-        Just(set(Permissive)),
-        Just(set(Disable))
-    ];
+    let mode = prop_oneof![Just(UNSET), Just(set(Strict)), Just(set(Permissive)), Just(set(Disable))];
     let ports = proptest::collection::btree_map("8[0-2]", mode.clone(), 1..3);
     let selected = (any::<bool>(), proptest::option::of(ports));
     let meta = (0..3i64, prop_oneof!["full", ROOT], "[a-d]");
     (meta, mode, selected).prop_map(|((created, namespace, name), mode, (selected, ports))| {
-        let selector = if selected {
-            labels(&[("app", "httpbin")])
-        } else {
-            Labels::new()
-        };
-        let spec = PeerAuthenticationSpec {
-            selector,
-            mode,
-            ports: ports.filter(|_| selected),
-        };
+        let selector = if selected { labels(&[("app", "httpbin")]) } else { Labels::new() };
+        let spec = PeerAuthenticationSpec { selector, mode, ports: ports.filter(|_| selected) };
         PeerAuthentication::new(meta_of(created, &namespace, &name), spec).unwrap()
     })
 }
@@ -205,20 +127,14 @@ fn meta_of(created: i64, namespace: &str, name: &str) -> Meta {
 fn any_policies() -> impl Strategy<Value = Vec<PeerAuthentication>> {
     proptest::collection::vec(any_policy(), 0..8).prop_map(|policies| {
         let key = |policy: &PeerAuthentication| (policy.meta().namespace.clone(), policy.meta().name.clone());
-        let named: BTreeMap<_, _> = policies
-            .into_iter()
-            .map(|policy| (key(&policy), policy))
-            .collect();
+        let named: BTreeMap<_, _> = policies.into_iter().map(|policy| (key(&policy), policy)).collect();
         named.into_values().collect()
     })
 }
 
 fn collect<'a>(policies: impl IntoIterator<Item = &'a PeerAuthentication>) -> PeerAuthentications {
     let mut all = PeerAuthentications::new(ROOT);
-    policies
-        .into_iter()
-        .cloned()
-        .for_each(|policy| all.insert(policy));
+    policies.into_iter().cloned().for_each(|policy| all.insert(policy));
     all
 }
 

@@ -16,49 +16,24 @@ fn changed(mut document: Value, pointer: &str, value: Value) -> Value {
 fn all_served_versions_are_read_and_no_other() {
     let rule = destination_rule("ns", "s", "DISABLE");
     for version in ["v1", "v1beta1", "v1alpha3"] {
-        let document = changed(
-            rule.clone(),
-            "/apiVersion",
-            json!(format!("networking.istio.io/{version}")),
-        );
-        assert!(
-            decode(&document, &Settings::default()).unwrap().is_some(),
-            "{version}"
-        );
+        let document = changed(rule.clone(), "/apiVersion", json!(format!("networking.istio.io/{version}")));
+        assert!(decode(&document, &Settings::default()).unwrap().is_some(), "{version}");
     }
     let policy = peer_authentication("ns", &json!({}));
     for version in ["v1", "v1beta1"] {
-        let document = changed(
-            policy.clone(),
-            "/apiVersion",
-            json!(format!("security.istio.io/{version}")),
-        );
-        assert!(
-            decode(&document, &Settings::default()).unwrap().is_some(),
-            "{version}"
-        );
+        let document = changed(policy.clone(), "/apiVersion", json!(format!("security.istio.io/{version}")));
+        assert!(decode(&document, &Settings::default()).unwrap().is_some(), "{version}");
     }
     let document = changed(policy, "/apiVersion", json!("security.istio.io/v2"));
     let expected = "apiVersion: expected PeerAuthentication in version v1, v1beta1, found \"v2\"";
-    assert_eq!(
-        rejected(&document),
-        format!("PeerAuthentication ns/default: {expected}")
-    );
+    assert_eq!(rejected(&document), format!("PeerAuthentication ns/default: {expected}"));
 }
 
 #[test]
 fn other_kinds_are_of_no_use() {
-    for (version, kind) in [
-        ("v1", "ConfigMap"),
-        ("apps/v1", "Deployment"),
-        ("example.com/v1", "Pod"),
-    ] {
+    for (version, kind) in [("v1", "ConfigMap"), ("apps/v1", "Deployment"), ("example.com/v1", "Pod")] {
         let document = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}});
-        assert_eq!(
-            decode(&document, &Settings::default()).unwrap(),
-            None,
-            "{version} {kind}"
-        );
+        assert_eq!(decode(&document, &Settings::default()).unwrap(), None, "{version} {kind}");
     }
 }
 
@@ -72,10 +47,7 @@ fn what_is_wrong_is_named_by_object_and_field() {
     for (document, expected) in [
         (json!(null), "invalid type: null"),
         (json!({"kind": "Pod"}), "missing field `apiVersion`"),
-        (
-            changed(pod(), "/metadata/name", json!(null)),
-            "metadata.name: expected a name, found none",
-        ),
+        (changed(pod(), "/metadata/name", json!(null)), "metadata.name: expected a name, found none"),
         (
             changed(pod(), "/status/podIPs/0/ip", json!("10.0.0")),
             "Pod ns/p: status.podIPs[0].ip: expected an IP address, found \"10.0.0\"",
@@ -121,37 +93,22 @@ fn what_is_wrong_is_named_by_object_and_field() {
             "DestinationRule ns/default: spec.trafficPolicy.tls.mode: expected mode DISABLE",
         ),
         (
-            changed(
-                rule(),
-                "/spec/trafficPolicy",
-                json!({"portLevelSettings": [{"tls": {}}]}),
-            ),
+            changed(rule(), "/spec/trafficPolicy", json!({"portLevelSettings": [{"tls": {}}]})),
             "DestinationRule ns/default: spec.trafficPolicy.portLevelSettings[0].port.number: expected a port",
         ),
         (
-            changed(
-                rule(),
-                "/spec",
-                json!({"host": "s", "workloadSelector": {"matchLabels": {"a": "b"}}}),
-            ),
+            changed(rule(), "/spec", json!({"host": "s", "workloadSelector": {"matchLabels": {"a": "b"}}})),
             "DestinationRule ns/default: spec.workloadSelector: ",
         ),
     ] {
         let message = rejected(&document);
-        assert!(
-            message.contains(expected),
-            "expected {expected}\n   found {message}"
-        );
+        assert!(message.contains(expected), "expected {expected}\n   found {message}");
     }
 }
 
 #[test]
 fn a_namespaced_object_without_a_namespace_is_of_the_default_one() {
-    let document = changed(
-        pod("ns", "p", "10.0.0.1", true),
-        "/metadata/namespace",
-        json!(null),
-    );
+    let document = changed(pod("ns", "p", "10.0.0.1", true), "/metadata/namespace", json!(null));
     let key = decode(&document, &Settings::default()).unwrap().unwrap().key();
     assert_eq!(key.to_string(), "Pod default/p");
 }
@@ -161,13 +118,8 @@ fn a_mode_that_is_absent_is_unset_and_so_is_an_absent_mtls() {
     let settings = Settings::default();
     let read = |spec| decode(&peer_authentication("ns", &spec), &settings).unwrap();
     let unset = read(json!({"mtls": {"mode": "UNSET"}}));
-    for spec in [
-        json!(null),
-        json!({}),
-        json!({"mtls": null}),
-        json!({"mtls": {}}),
-        json!({"selector": {}}),
-    ] {
+    for spec in [json!(null), json!({}), json!({"mtls": null}), json!({"mtls": {}}), json!({"selector": {}})]
+    {
         assert_eq!(read(spec.clone()), unset, "{spec}");
     }
 }

@@ -75,10 +75,7 @@ impl ManifestDir {
     pub fn open(path: &Path) -> Result<Self, ManifestDirError> {
         let changed = Arc::new(Notify::new());
         let signal = changed.clone();
-        let unwatchable = |source| ManifestDirError::Unwatchable {
-            path: path.to_owned(),
-            source,
-        };
+        let unwatchable = |source| ManifestDirError::Unwatchable { path: path.to_owned(), source };
         let on_event = move |event: notify::Result<Event>| {
             if event.map_or(true, |event| is_change(event.kind)) {
                 signal.notify_one();
@@ -86,14 +83,7 @@ impl ManifestDir {
         };
         let watcher = notify::recommended_watcher(on_event).map_err(unwatchable)?;
         let (folder, applied) = (Folder::default(), BTreeSet::new());
-        let mut directory = Self {
-            path: path.to_owned(),
-            folder,
-            applied,
-            watcher,
-            watched: None,
-            changed,
-        };
+        let mut directory = Self { path: path.to_owned(), folder, applied, watcher, watched: None, changed };
         directory.watch()?;
         Ok(directory)
     }
@@ -134,13 +124,7 @@ impl ManifestDir {
     fn report_lost(&self, cluster: &Cluster, error: &ManifestDirError) {
         let file = self.path.display().to_string();
         let reason = format!("{error}; what it said last stays in force");
-        let lost = Problem {
-            file,
-            document: None,
-            object: None,
-            field: String::new(),
-            reason,
-        };
+        let lost = Problem { file, document: None, object: None, field: String::new(), reason };
         report(cluster, [self.folder.contents().problems, vec![lost]].concat());
     }
 
@@ -162,10 +146,7 @@ impl ManifestDir {
             let _ = self.watcher.unwatch(&self.path);
         }
         let watching = self.watcher.watch(&self.path, RecursiveMode::NonRecursive);
-        watching.map_err(|source| ManifestDirError::Unwatchable {
-            path: self.path.clone(),
-            source,
-        })?;
+        watching.map_err(|source| ManifestDirError::Unwatchable { path: self.path.clone(), source })?;
         self.watched = Some(inode);
         Ok(())
     }
@@ -186,10 +167,7 @@ impl ManifestDir {
     }
 
     fn unreadable(&self, source: io::Error) -> ManifestDirError {
-        ManifestDirError::Unreadable {
-            path: self.path.clone(),
-            source,
-        }
+        ManifestDirError::Unreadable { path: self.path.clone(), source }
     }
 }
 
@@ -222,17 +200,13 @@ fn list(path: &Path) -> io::Result<BTreeSet<String>> {
 }
 
 fn is_manifest(name: &str) -> bool {
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let read = fs::File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)?;
+    let read = fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_FILE {
         return Err(io::Error::other(format!(
             "expected at most {MAX_FILE} bytes, found more: split the file"

@@ -22,23 +22,14 @@ pub(super) struct Item {
 pub(super) fn read(file: &str, text: &str) -> Vec<Document> {
     if is_json(file) {
         let value = serde_json::from_str(text).map_err(|error| error.to_string());
-        return vec![Document {
-            number: 1,
-            items: value.map(items),
-        }];
+        return vec![Document { number: 1, items: value.map(items) }];
     }
     let chunks = split(text).into_iter().enumerate();
-    chunks
-        .map(|(at, chunk)| Document {
-            number: at + 1,
-            items: chunk.parse().map(items),
-        })
-        .collect()
+    chunks.map(|(at, chunk)| Document { number: at + 1, items: chunk.parse().map(items) }).collect()
 }
 
 fn is_json(file: &str) -> bool {
-    file.rsplit_once('.')
-        .is_some_and(|(_, extension)| extension == "json")
+    file.rsplit_once('.').is_some_and(|(_, extension)| extension == "json")
 }
 
 /// The text of one document.
@@ -75,19 +66,13 @@ fn split(text: &str) -> Vec<Chunk<'_>> {
     let (mut offset, mut line_number) = (0, 0);
     for line in text.split_inclusive('\n') {
         if begins_document(line) {
-            chunks.push(Chunk {
-                text: &text[start..offset],
-                lines_before: start_line,
-            });
+            chunks.push(Chunk { text: &text[start..offset], lines_before: start_line });
             (start, start_line) = (offset, line_number);
         }
         offset += line.len();
         line_number += 1;
     }
-    chunks.push(Chunk {
-        text: &text[start..],
-        lines_before: start_line,
-    });
+    chunks.push(Chunk { text: &text[start..], lines_before: start_line });
     if chunks[0].is_prologue() {
         chunks.remove(0);
     }
@@ -95,8 +80,7 @@ fn split(text: &str) -> Vec<Chunk<'_>> {
 }
 
 fn begins_document(line: &str) -> bool {
-    line.strip_prefix("---")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 /// The objects of a document: none, one, or those of a list such as `List` or `PodList`.
@@ -109,16 +93,10 @@ fn items(document: Value) -> Vec<Item> {
             };
             let numbered = values.into_iter().enumerate();
             numbered
-                .map(|(at, value)| Item {
-                    path: format!("items[{at}]."),
-                    value: inherit(value, &list),
-                })
+                .map(|(at, value)| Item { path: format!("items[{at}]."), value: inherit(value, &list) })
                 .collect()
         }
-        value => vec![Item {
-            path: String::new(),
-            value,
-        }],
+        value => vec![Item { path: String::new(), value }],
     }
 }
 
@@ -129,10 +107,7 @@ fn is_list(document: &Map<String, Value>) -> bool {
 
 /// The API server leaves kind and version out of a list's items.
 fn inherit(mut item: Value, list: &Map<String, Value>) -> Value {
-    let kind = list
-        .get("kind")
-        .and_then(Value::as_str)
-        .and_then(|kind| kind.strip_suffix("List"));
+    let kind = list.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
     if let (Value::Object(fields), Some(kind)) = (&mut item, kind.filter(|kind| !kind.is_empty())) {
         fields.entry("kind").or_insert_with(|| kind.into());
         if let Some(version) = list.get("apiVersion") {
@@ -151,18 +126,14 @@ mod tests {
     fn values(file: &str, text: &str) -> Vec<(usize, Option<Vec<Value>>)> {
         let documents = read(file, text).into_iter();
         let values = |items: Vec<Item>| items.into_iter().map(|item| item.value).collect();
-        documents
-            .map(|document| (document.number, document.items.ok().map(values)))
-            .collect()
+        documents.map(|document| (document.number, document.items.ok().map(values))).collect()
     }
 
     #[test]
     fn documents_are_counted_from_one() {
-        for text in [
-            "a: 1\n---\na: 2\n",
-            "---\na: 1\n--- # two\na: 2",
-            "# top\n\n%YAML 1.2\n---\na: 1\n---\na: 2\n",
-        ] {
+        for text in
+            ["a: 1\n---\na: 2\n", "---\na: 1\n--- # two\na: 2", "# top\n\n%YAML 1.2\n---\na: 1\n---\na: 2\n"]
+        {
             let expected = [(1, Some(vec![json!({"a": 1})])), (2, Some(vec![json!({"a": 2})]))];
             assert_eq!(values("f.yaml", text), expected, "{text:?}");
         }
@@ -177,11 +148,7 @@ mod tests {
 
     #[test]
     fn a_broken_document_leaves_the_others_readable() {
-        let expected = [
-            (1, Some(vec![json!({"a": 1})])),
-            (2, None),
-            (3, Some(vec![json!({"a": 3})])),
-        ];
+        let expected = [(1, Some(vec![json!({"a": 1})])), (2, None), (3, Some(vec![json!({"a": 3})]))];
         assert_eq!(values("f.yaml", "a: 1\n---\na: [\n---\na: 3\n"), expected);
     }
 
@@ -196,10 +163,7 @@ mod tests {
     #[test]
     fn dashes_inside_a_line_separate_nothing() {
         let text = "a: |\n  ---\n  x\nb: ---x\n";
-        assert_eq!(
-            values("f.yaml", text),
-            [(1, Some(vec![json!({"a": "---\nx\n", "b": "---x"})]))]
-        );
+        assert_eq!(values("f.yaml", text), [(1, Some(vec![json!({"a": "---\nx\n", "b": "---x"})]))]);
     }
 
     #[test]
@@ -229,9 +193,6 @@ mod tests {
     #[test]
     fn keys_that_look_like_numbers_are_keys() {
         let expected = json!({"ports": {"8080": {"mode": "DISABLE"}}});
-        assert_eq!(
-            values("f.yaml", "ports: {8080: {mode: DISABLE}}"),
-            [(1, Some(vec![expected]))]
-        );
+        assert_eq!(values("f.yaml", "ports: {8080: {mode: DISABLE}}"), [(1, Some(vec![expected]))]);
     }
 }

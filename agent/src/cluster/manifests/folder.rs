@@ -70,13 +70,8 @@ impl Folder {
             }
         }
         problems.sort();
-        let objects = first
-            .into_iter()
-            .map(|(key, (_, placed))| (key.clone(), placed.object.clone()));
-        Contents {
-            objects: objects.collect(),
-            problems,
-        }
+        let objects = first.into_iter().map(|(key, (_, placed))| (key.clone(), placed.object.clone()));
+        Contents { objects: objects.collect(), problems }
     }
 }
 
@@ -102,13 +97,10 @@ impl Reading {
 
     fn take(&mut self, name: &str, document: Document, settings: &Settings) {
         match document.items {
-            Ok(items) => items
-                .iter()
-                .for_each(|item| self.take_item(name, document.number, item, settings)),
+            Ok(items) => items.iter().for_each(|item| self.take_item(name, document.number, item, settings)),
             Err(reason) => {
                 self.broken_unknown = true;
-                self.problems
-                    .push(problem(name, Some(document.number), None, "", reason));
+                self.problems.push(problem(name, Some(document.number), None, "", reason));
             }
         }
     }
@@ -126,9 +118,7 @@ impl Reading {
     fn take_object(&mut self, name: &str, document: usize, object: Object) {
         let key = object.key();
         match self.objects.get(&key) {
-            Some(first) => self
-                .problems
-                .push(duplicate(name, document, &key, name, first.document)),
+            Some(first) => self.problems.push(duplicate(name, document, &key, name, first.document)),
             None => drop(self.objects.insert(key, Placed { document, object })),
         }
     }
@@ -154,11 +144,7 @@ impl Reading {
                 self.objects.entry(key.clone()).or_insert_with(|| placed.clone());
             }
         }
-        File {
-            text,
-            objects: self.objects,
-            problems: self.problems,
-        }
+        File { text, objects: self.objects, problems: self.problems }
     }
 }
 
@@ -175,13 +161,7 @@ fn problem(
     field: &str,
     reason: String,
 ) -> Problem {
-    Problem {
-        file: name.to_owned(),
-        document,
-        object,
-        field: field.to_owned(),
-        reason,
-    }
+    Problem { file: name.to_owned(), document, object, field: field.to_owned(), reason }
 }
 
 #[cfg(test)]

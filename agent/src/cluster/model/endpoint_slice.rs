@@ -36,34 +36,19 @@ impl TryFrom<k8s::EndpointSlice> for EndpointSlice {
 
     fn try_from(slice: k8s::EndpointSlice) -> Result<Self, Invalid> {
         let meta = namespaced(&slice.metadata)?;
-        let service = slice
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(SERVICE_NAME));
-        let service = service.map(|name| ServiceRef {
-            namespace: meta.namespace.clone(),
-            name: name.as_str().into(),
-        });
+        let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
+        let service =
+            service.map(|name| ServiceRef { namespace: meta.namespace.clone(), name: name.as_str().into() });
         let endpoints = match slice.address_type.as_str() {
             "IPv4" | "IPv6" => endpoints(&meta.namespace, slice.endpoints.as_deref().unwrap_or_default())?,
             _ => Vec::new(),
         };
-        Ok(Self {
-            meta,
-            service,
-            endpoints,
-            ports: ports(slice.ports.as_deref().unwrap_or_default())?,
-        })
+        Ok(Self { meta, service, endpoints, ports: ports(slice.ports.as_deref().unwrap_or_default())? })
     }
 }
 
 fn endpoints(namespace: &str, endpoints: &[k8s::Endpoint]) -> Result<Vec<Endpoint>, Invalid> {
-    endpoints
-        .iter()
-        .enumerate()
-        .map(|(at, it)| endpoint(namespace, at, it))
-        .collect()
+    endpoints.iter().enumerate().map(|(at, it)| endpoint(namespace, at, it)).collect()
 }
 
 fn endpoint(namespace: &str, at: usize, endpoint: &k8s::Endpoint) -> Result<Endpoint, Invalid> {
@@ -71,10 +56,7 @@ fn endpoint(namespace: &str, at: usize, endpoint: &k8s::Endpoint) -> Result<Endp
     let field = format!("endpoints[{at}].addresses[0]");
     let text = endpoint.addresses.first().map(String::as_str).unwrap_or_default();
     let conditions = endpoint.conditions.clone().unwrap_or_default();
-    let pod = endpoint
-        .target_ref
-        .as_ref()
-        .filter(|target| target.kind.as_deref() == Some("Pod"));
+    let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
     Ok(Endpoint {
         address: address(field, text)?,
         ready: conditions.ready.unwrap_or(true),
@@ -84,12 +66,7 @@ fn endpoint(namespace: &str, at: usize, endpoint: &k8s::Endpoint) -> Result<Endp
 
 /// A port without a number stands for all ports, which no Service's endpoint means.
 fn ports(ports: &[k8s::EndpointPort]) -> Result<Vec<(Arc<str>, u16)>, Invalid> {
-    let tcp = ports
-        .iter()
-        .enumerate()
-        .filter(|(_, port)| is_tcp(port.protocol.as_deref()));
+    let tcp = ports.iter().enumerate().filter(|(_, port)| is_tcp(port.protocol.as_deref()));
     let numbered = tcp.filter_map(|(at, it)| Some((at, it.name.as_deref().unwrap_or_default(), it.port?)));
-    numbered
-        .map(|(at, name, number)| Ok((name.into(), port(format!("ports[{at}].port"), number)?)))
-        .collect()
+    numbered.map(|(at, name, number)| Ok((name.into(), port(format!("ports[{at}].port"), number)?))).collect()
 }

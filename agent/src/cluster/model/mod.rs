@@ -25,10 +25,7 @@ pub(super) struct Invalid {
 
 impl Invalid {
     pub(super) fn new(field: impl Into<String>, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            field: field.into(),
-            reason: reason.into(),
-        }
+        Self { field: field.into(), reason: reason.into() }
     }
 }
 
@@ -38,39 +35,25 @@ pub(super) const DEFAULT_NAMESPACE: &str = "default";
 /// What identifies a namespaced object.
 pub(super) fn namespaced(metadata: &ObjectMeta) -> Result<Meta, Invalid> {
     let namespace = metadata.namespace.as_deref().filter(|name| !name.is_empty());
-    Ok(Meta {
-        namespace: namespace.unwrap_or(DEFAULT_NAMESPACE).into(),
-        ..cluster_wide(metadata)?
-    })
+    Ok(Meta { namespace: namespace.unwrap_or(DEFAULT_NAMESPACE).into(), ..cluster_wide(metadata)? })
 }
 
 /// What identifies an object of a kind without namespaces.
 pub(super) fn cluster_wide(metadata: &ObjectMeta) -> Result<Meta, Invalid> {
     let name = metadata.name.as_deref().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Invalid::new("metadata.name", "expected a name, found none"))?;
-    let created = metadata
-        .creation_timestamp
-        .as_ref()
-        .map(|time| time.0.as_second());
-    Ok(Meta {
-        created,
-        name: name.into(),
-        namespace: "".into(),
-    })
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    Ok(Meta { created, name: name.into(), namespace: "".into() })
 }
 
 fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, Invalid> {
-    text.parse()
-        .map_err(|_| Invalid::new(field, format!("expected an IP address, found {text:?}")))
+    text.parse().map_err(|_| Invalid::new(field, format!("expected an IP address, found {text:?}")))
 }
 
 fn port(field: impl Into<String>, number: i32) -> Result<u16, Invalid> {
     match u16::try_from(number) {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err(Invalid::new(
-            field,
-            format!("expected a port from 1 to 65535, found {number}"),
-        )),
+        _ => Err(Invalid::new(field, format!("expected a port from 1 to 65535, found {number}"))),
     }
 }
 

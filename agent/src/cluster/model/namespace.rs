@@ -18,9 +18,6 @@ impl TryFrom<k8s::Namespace> for Namespace {
 
     fn try_from(namespace: k8s::Namespace) -> Result<Self, Invalid> {
         let meta = cluster_wide(&namespace.metadata)?;
-        Ok(Self {
-            meta,
-            wish: capture_wish(&namespace.metadata.labels.unwrap_or_default()),
-        })
+        Ok(Self { meta, wish: capture_wish(&namespace.metadata.labels.unwrap_or_default()) })
     }
 }

@@ -31,10 +31,7 @@ const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 impl Pod {
     pub(in super::super) fn reference(&self) -> PodRef {
-        PodRef {
-            namespace: self.meta.namespace.clone(),
-            name: self.meta.name.clone(),
-        }
+        PodRef { namespace: self.meta.namespace.clone(), name: self.meta.name.clone() }
     }
 
     /// Whether others can reach it at an address that is its own: a pod in the node's network has none.
@@ -59,10 +56,7 @@ impl TryFrom<k8s::Pod> for Pod {
             wish: capture_wish(&labels),
             announced: announced_status(&labels, &annotations),
             labels,
-            service_account: service_account
-                .as_deref()
-                .unwrap_or(DEFAULT_SERVICE_ACCOUNT)
-                .into(),
+            service_account: service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT).into(),
             node: spec.node_name.map(Arc::from),
             host_network: spec.host_network.unwrap_or_default(),
             running: status.phase.as_deref() == Some("Running"),
@@ -87,10 +81,7 @@ fn written_addresses(status: &k8s::PodStatus) -> Vec<(String, &str)> {
     match (&status.pod_ips, &status.pod_ip) {
         (Some(all), _) => {
             let field = |at| format!("status.podIPs[{at}].ip");
-            all.iter()
-                .enumerate()
-                .map(|(at, pod_ip)| (field(at), pod_ip.ip.as_str()))
-                .collect()
+            all.iter().enumerate().map(|(at, pod_ip)| (field(at), pod_ip.ip.as_str())).collect()
         }
         (None, Some(one)) if !one.is_empty() => vec![("status.podIP".to_owned(), one)],
         (None, _) => Vec::new(),

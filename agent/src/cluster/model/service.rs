@@ -38,10 +38,7 @@ const HEADLESS: &str = "None";
 
 impl Service {
     pub(in super::super) fn reference(&self) -> ServiceRef {
-        ServiceRef {
-            namespace: self.meta.namespace.clone(),
-            name: self.meta.name.clone(),
-        }
+        ServiceRef { namespace: self.meta.namespace.clone(), name: self.meta.name.clone() }
     }
 
     /// The name that `DestinationRule`s know it by.
@@ -80,31 +77,20 @@ impl TryFrom<k8s::Service> for Service {
 /// `clusterIPs`, or `clusterIP` where only that is written. An `ExternalName` Service has neither.
 fn written_addresses(spec: &k8s::ServiceSpec) -> Vec<(String, &str)> {
     let all = spec.cluster_ips.as_deref().unwrap_or_default().iter().enumerate();
-    let mut written: Vec<_> = all
-        .map(|(at, text)| (format!("spec.clusterIPs[{at}]"), text.as_str()))
-        .collect();
+    let mut written: Vec<_> =
+        all.map(|(at, text)| (format!("spec.clusterIPs[{at}]"), text.as_str())).collect();
     if written.is_empty() {
-        written.extend(
-            spec.cluster_ip
-                .as_deref()
-                .map(|text| ("spec.clusterIP".to_owned(), text)),
-        );
+        written.extend(spec.cluster_ip.as_deref().map(|text| ("spec.clusterIP".to_owned(), text)));
     }
     written.retain(|(_, text)| !text.is_empty());
     written
 }
 
 fn ports(ports: &[k8s::ServicePort]) -> Result<Vec<ServicePort>, Invalid> {
-    let numbered = ports
-        .iter()
-        .enumerate()
-        .filter(|(_, port)| is_tcp(port.protocol.as_deref()));
+    let numbered = ports.iter().enumerate().filter(|(_, port)| is_tcp(port.protocol.as_deref()));
     let read = numbered.map(|(at, it)| {
         let number = port(format!("spec.ports[{at}].port"), it.port)?;
-        Ok(ServicePort {
-            name: it.name.as_deref().unwrap_or_default().into(),
-            number,
-        })
+        Ok(ServicePort { name: it.name.as_deref().unwrap_or_default().into(), number })
     });
     read.collect()
 }

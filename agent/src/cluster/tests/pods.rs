@@ -20,10 +20,7 @@ fn is_local(index: &Index) -> bool {
 
 #[test]
 fn a_pods_wish_beats_its_namespaces() {
-    let (yes, no) = (
-        json!({"culvert.io/capture": "enabled"}),
-        json!({"culvert.io/capture": "disabled"}),
-    );
+    let (yes, no) = (json!({"culvert.io/capture": "enabled"}), json!({"culvert.io/capture": "disabled"}));
     let (ambient, none) = (json!({"istio.io/dataplane-mode": "ambient"}), json!({}));
     for (of_namespace, of_pod, expected) in [
         (&none, &none, false),

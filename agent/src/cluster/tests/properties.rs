@@ -41,11 +41,7 @@ fn any_object() -> impl Strategy<Value = Value> {
 fn any_cluster() -> impl Strategy<Value = Vec<Object>> {
     proptest::collection::vec(any_object(), 0..16).prop_map(|values| {
         let objects = values.iter().map(object);
-        objects
-            .map(|object| (object.key(), object))
-            .collect::<BTreeMap<_, _>>()
-            .into_values()
-            .collect()
+        objects.map(|object| (object.key(), object)).collect::<BTreeMap<_, _>>().into_values().collect()
     })
 }
 
@@ -57,16 +53,8 @@ fn index(objects: &[Object]) -> Index {
 
 fn kernel(index: &Index, client: &PodRef, origin: std::net::SocketAddr) -> KernelVerdict {
     let told = index.destinations(std::slice::from_ref(client));
-    let entry = |port| {
-        told.get(&Destination {
-            address: origin.ip(),
-            port,
-        })
-        .copied()
-    };
-    entry(Some(origin.port()))
-        .or_else(|| entry(None))
-        .unwrap_or(KernelVerdict::Pass)
+    let entry = |port| told.get(&Destination { address: origin.ip(), port }).copied();
+    entry(Some(origin.port())).or_else(|| entry(None)).unwrap_or(KernelVerdict::Pass)
 }
 
 proptest! {

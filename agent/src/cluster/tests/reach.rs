@@ -27,10 +27,7 @@ fn connect(index: &Index, client: &PodRef, origin: SocketAddr, turn: usize) -> S
         _ if !captured(index, client, origin) => plaintext(index, &server, port),
         Verdict::Plaintext => plaintext(index, &server, port),
         Verdict::Hbone(identity) if index.admit_hbone(&server, port).is_ok() => {
-            assert_eq!(
-                identity,
-                SpiffeId::new("cluster.local", &server.namespace, &account(&server))
-            );
+            assert_eq!(identity, SpiffeId::new("cluster.local", &server.namespace, &account(&server)));
             Mtls
         }
         Verdict::Hbone(_) | Verdict::Refuse => Fail,
@@ -40,26 +37,16 @@ fn connect(index: &Index, client: &PodRef, origin: SocketAddr, turn: usize) -> S
 
 /// The service accounts of these clusters are called as the pods, less a number.
 fn account(server: &PodRef) -> String {
-    server
-        .name
-        .trim_end_matches(|end: char| end == '-' || end.is_ascii_digit())
-        .to_owned()
+    server.name.trim_end_matches(|end: char| end == '-' || end.is_ascii_digit()).to_owned()
 }
 
 fn is_enrolled(index: &Index, pod: &PodRef) -> bool {
-    ["a", "b"]
-        .iter()
-        .any(|node| index.local_pods(node).iter().any(|local| local.pod == *pod))
+    ["a", "b"].iter().any(|node| index.local_pods(node).iter().any(|local| local.pod == *pod))
 }
 
 fn captured(index: &Index, client: &PodRef, origin: SocketAddr) -> bool {
     let destinations = index.destinations(std::slice::from_ref(client));
-    let entry = |port| {
-        destinations.get(&Destination {
-            address: origin.ip(),
-            port,
-        })
-    };
+    let entry = |port| destinations.get(&Destination { address: origin.ip(), port });
     let verdict = entry(Some(origin.port())).or_else(|| entry(None));
     is_enrolled(index, client) && verdict == Some(&KernelVerdict::Capture)
 }
@@ -86,15 +73,10 @@ fn cases_r1_to_r12() {
         ("R12", [Plain, Plain, Plain]),
     ] {
         let index = index_of_files(&["reach/cluster.yaml", &format!("reach/{case}.yaml")]);
-        for (server_m, server_n) in [
-            ("10.96.0.21:80", "10.96.0.22:80"),
-            ("[fd00:96::21]:80", "[fd00:96::22]:80"),
-        ] {
-            let pairs = [
-                ("client-m", server_m),
-                ("client-m", server_n),
-                ("client-n", server_m),
-            ];
+        for (server_m, server_n) in
+            [("10.96.0.21:80", "10.96.0.22:80"), ("[fd00:96::21]:80", "[fd00:96::22]:80")]
+        {
+            let pairs = [("client-m", server_m), ("client-m", server_n), ("client-n", server_m)];
             let seen =
                 pairs.map(|(client, server)| connect(&index, &PodRef::new("reach", client), at(server), 0));
             assert_eq!(seen, expected, "{case} {server_m}");
@@ -104,11 +86,7 @@ fn cases_r1_to_r12() {
 
 #[test]
 fn cases_r13_to_r15() {
-    for (case, expected) in [
-        ("R13", [Mtls, Plain]),
-        ("R14", [Fail, Plain]),
-        ("R15", [Mtls, Fail]),
-    ] {
+    for (case, expected) in [("R13", [Mtls, Plain]), ("R14", [Fail, Plain]), ("R15", [Mtls, Fail])] {
         let index = index_of_files(&["subsets/cluster.yaml", &format!("subsets/{case}.yaml")]);
         for server in ["10.96.0.20:80", "[fd00:96::20]:80"] {
             let client = named("reach/client-m");
@@ -135,11 +113,7 @@ fn the_steps_of_a_migration() {
         for servers in SERVERS {
             let clients = ["full/sleep", "legacy/sleep"].map(named);
             let seen = clients.map(|client| servers.map(|server| ten_calls(&index, &client, at(server))));
-            assert_eq!(
-                seen,
-                expected.map(|row| row.map(<[Seen]>::to_vec)),
-                "{step} {servers:?}"
-            );
+            assert_eq!(seen, expected.map(|row| row.map(<[Seen]>::to_vec)), "{step} {servers:?}");
         }
     }
 }

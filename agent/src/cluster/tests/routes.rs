@@ -49,10 +49,7 @@ fn a_service_takes_its_endpoints_in_turn() {
         let route = index.route(&named("ns/client"), at("10.96.0.1:80"), turn);
         (route.endpoint.to_string(), route.verdict)
     });
-    let expected = [
-        ("10.0.0.2:8080", hbone("server")),
-        ("10.0.0.3:8080", Verdict::Plaintext),
-    ];
+    let expected = [("10.0.0.2:8080", hbone("server")), ("10.0.0.3:8080", Verdict::Plaintext)];
     let expected = expected.map(|(endpoint, verdict)| (endpoint.to_owned(), verdict));
     assert_eq!(endpoints[..2], expected);
     assert_eq!(endpoints[2..], expected);
@@ -66,10 +63,7 @@ fn only_ready_endpoints_are_taken() {
     assert_eq!(route(&index, "10.96.0.1:80").endpoint, at("10.0.0.3:8080"));
     slice["endpoints"][1]["conditions"] = json!({"ready": false});
     let index = with(&[slice]);
-    assert_eq!(
-        decision(&index, "10.96.0.1:80"),
-        (Verdict::Refuse, Reason::NoEndpoint)
-    );
+    assert_eq!(decision(&index, "10.96.0.1:80"), (Verdict::Refuse, Reason::NoEndpoint));
 }
 
 #[test]
@@ -83,16 +77,9 @@ fn a_mapped_address_is_the_address_that_it_maps() {
 #[test]
 fn a_pod_that_calls_itself_is_left_alone() {
     let index = with(&[service("ns", "me", "10.96.0.9"), slice("ns", "me", &["10.0.0.1"])]);
-    for (origin, endpoint) in [
-        ("10.0.0.1:9000", "10.0.0.1:9000"),
-        ("10.96.0.9:80", "10.0.0.1:8080"),
-    ] {
+    for (origin, endpoint) in [("10.0.0.1:9000", "10.0.0.1:9000"), ("10.96.0.9:80", "10.0.0.1:8080")] {
         let route = route(&index, origin);
-        assert_eq!(
-            (route.verdict, route.reason),
-            (Verdict::Plaintext, Reason::SelfCall),
-            "{origin}"
-        );
+        assert_eq!((route.verdict, route.reason), (Verdict::Plaintext, Reason::SelfCall), "{origin}");
         assert_eq!(route.endpoint, at(endpoint));
     }
 }
@@ -100,59 +87,22 @@ fn a_pod_that_calls_itself_is_left_alone() {
 #[test]
 fn an_address_that_nobody_has_is_unknown() {
     let index = with(&[]);
-    assert_eq!(
-        decision(&index, "192.0.2.1:80"),
-        (Verdict::Plaintext, Reason::UnknownAddress)
-    );
-    assert_eq!(
-        decision(&index, "10.96.0.1:81"),
-        (Verdict::Plaintext, Reason::UnknownAddress)
-    );
-    assert_eq!(
-        decision(&index, "10.0.0.3:8080"),
-        (Verdict::Plaintext, Reason::PeerPlaintext)
-    );
+    assert_eq!(decision(&index, "192.0.2.1:80"), (Verdict::Plaintext, Reason::UnknownAddress));
+    assert_eq!(decision(&index, "10.96.0.1:81"), (Verdict::Plaintext, Reason::UnknownAddress));
+    assert_eq!(decision(&index, "10.0.0.3:8080"), (Verdict::Plaintext, Reason::PeerPlaintext));
 }
 
 #[test]
 fn rules_reach_services_and_the_pods_of_headless_ones() {
     let demands = |host| with(&[destination_rule("ns", host, "ISTIO_MUTUAL")]);
     for (index, origin, expected) in [
-        (
-            demands("both"),
-            "10.96.0.1:80",
-            (hbone("server"), Reason::RuleIstioMutual),
-        ),
-        (
-            demands("both"),
-            "10.0.0.3:8080",
-            (Verdict::Plaintext, Reason::PeerPlaintext),
-        ),
-        (
-            demands("headless"),
-            "10.0.0.3:8080",
-            (Verdict::Refuse, Reason::PeerCannotMtls),
-        ),
-        (
-            demands("headless"),
-            "10.0.0.3:8081",
-            (Verdict::Plaintext, Reason::PeerPlaintext),
-        ),
-        (
-            demands("headless"),
-            "10.0.0.2:8080",
-            (hbone("server"), Reason::RuleIstioMutual),
-        ),
-        (
-            demands("*"),
-            "10.0.0.3:8080",
-            (Verdict::Refuse, Reason::PeerCannotMtls),
-        ),
-        (
-            demands("*"),
-            "192.0.2.1:80",
-            (Verdict::Plaintext, Reason::UnknownAddress),
-        ),
+        (demands("both"), "10.96.0.1:80", (hbone("server"), Reason::RuleIstioMutual)),
+        (demands("both"), "10.0.0.3:8080", (Verdict::Plaintext, Reason::PeerPlaintext)),
+        (demands("headless"), "10.0.0.3:8080", (Verdict::Refuse, Reason::PeerCannotMtls)),
+        (demands("headless"), "10.0.0.3:8081", (Verdict::Plaintext, Reason::PeerPlaintext)),
+        (demands("headless"), "10.0.0.2:8080", (hbone("server"), Reason::RuleIstioMutual)),
+        (demands("*"), "10.0.0.3:8080", (Verdict::Refuse, Reason::PeerCannotMtls)),
+        (demands("*"), "192.0.2.1:80", (Verdict::Plaintext, Reason::UnknownAddress)),
     ] {
         assert_eq!(decision(&index, origin), expected, "{origin}");
     }
@@ -170,10 +120,7 @@ fn of_several_names_the_oldest_with_a_rule_that_decides_counts() {
         elsewhere,
         destination_rule("ns", "later", "DISABLE"),
     ]);
-    assert_eq!(
-        decision(&index, "10.0.0.2:8080"),
-        (Verdict::Plaintext, Reason::RuleDisable)
-    );
+    assert_eq!(decision(&index, "10.0.0.2:8080"), (Verdict::Plaintext, Reason::RuleDisable));
 }
 
 #[test]
@@ -181,10 +128,7 @@ fn an_endpoint_of_a_headless_service_is_one_even_when_it_is_not_ready() {
     let mut unready = slice("ns", "headless", &["10.0.0.3"]);
     unready["endpoints"][0]["conditions"] = json!({"ready": false});
     let index = with(&[unready, destination_rule("ns", "headless", "ISTIO_MUTUAL")]);
-    assert_eq!(
-        decision(&index, "10.0.0.3:8080"),
-        (Verdict::Refuse, Reason::PeerCannotMtls)
-    );
+    assert_eq!(decision(&index, "10.0.0.3:8080"), (Verdict::Refuse, Reason::PeerCannotMtls));
 }
 
 #[test]
@@ -192,15 +136,9 @@ fn ports_of_rules_are_the_services_and_ports_of_policies_the_containers() {
     let mut rule = destination_rule("ns", "both", "ISTIO_MUTUAL");
     rule["spec"]["trafficPolicy"] =
         json!({"portLevelSettings": [{"port": {"number": 80}, "tls": {"mode": "DISABLE"}}]});
-    assert_eq!(
-        decision(&with(&[rule.clone()]), "10.96.0.1:80"),
-        (Verdict::Plaintext, Reason::RuleDisable)
-    );
+    assert_eq!(decision(&with(&[rule.clone()]), "10.96.0.1:80"), (Verdict::Plaintext, Reason::RuleDisable));
     rule["spec"]["trafficPolicy"]["portLevelSettings"][0]["port"]["number"] = json!(8080);
-    assert_eq!(
-        decision(&with(&[rule]), "10.96.0.1:80"),
-        (hbone("server"), Reason::PeerHbone)
-    );
+    assert_eq!(decision(&with(&[rule]), "10.96.0.1:80"), (hbone("server"), Reason::PeerHbone));
 
     let policy = |port: &str| {
         let selector = json!({"matchLabels": {"app": "server"}});
@@ -209,14 +147,8 @@ fn ports_of_rules_are_the_services_and_ports_of_policies_the_containers() {
             &json!({"selector": selector, "portLevelMtls": {port: {"mode": "DISABLE"}}}),
         )
     };
-    assert_eq!(
-        decision(&with(&[policy("8080")]), "10.96.0.1:80"),
-        (Verdict::Plaintext, Reason::ModeDisable)
-    );
-    assert_eq!(
-        decision(&with(&[policy("80")]), "10.96.0.1:80"),
-        (hbone("server"), Reason::PeerHbone)
-    );
+    assert_eq!(decision(&with(&[policy("8080")]), "10.96.0.1:80"), (Verdict::Plaintext, Reason::ModeDisable));
+    assert_eq!(decision(&with(&[policy("80")]), "10.96.0.1:80"), (hbone("server"), Reason::PeerHbone));
 }
 
 #[test]
@@ -239,30 +171,19 @@ fn sidecars_and_foreign_tunnels_are_peers() {
     ambient["metadata"]["annotations"] = json!({"ambient.istio.io/redirection": "enabled"});
     let index = with(&[sidecar, ambient]);
     let identity = SpiffeId::new("cluster.local", "ns", "plain");
-    assert_eq!(
-        decision(&index, "10.0.0.3:8080"),
-        (Verdict::Sidecar(identity), Reason::PeerSidecar)
-    );
-    assert_eq!(
-        decision(&index, "10.0.0.2:8080"),
-        (hbone("server"), Reason::PeerHbone)
-    );
+    assert_eq!(decision(&index, "10.0.0.3:8080"), (Verdict::Sidecar(identity), Reason::PeerSidecar));
+    assert_eq!(decision(&index, "10.0.0.2:8080"), (hbone("server"), Reason::PeerHbone));
 }
 
 #[test]
 fn who_is_not_running_is_no_peer() {
-    for status in [
-        json!({"phase": "Pending", "podIPs": [{"ip": "10.0.0.2"}]}),
-        json!({"phase": "Running"}),
-        json!({}),
-    ] {
+    for status in
+        [json!({"phase": "Pending", "podIPs": [{"ip": "10.0.0.2"}]}), json!({"phase": "Running"}), json!({})]
+    {
         let mut server = pod("ns", "server", "10.0.0.2", true);
         server["status"] = status;
         let index = with(&[server]);
-        assert_eq!(
-            decision(&index, "10.0.0.2:8080"),
-            (Verdict::Plaintext, Reason::UnknownAddress)
-        );
+        assert_eq!(decision(&index, "10.0.0.2:8080"), (Verdict::Plaintext, Reason::UnknownAddress));
     }
 }
 
@@ -284,36 +205,21 @@ fn an_address_that_was_passed_on_is_the_younger_pods() {
         pod["metadata"]["creationTimestamp"] = json!(created);
         pod
     };
-    let (old, new) = (
-        aged("z-old", "2026-01-01T00:00:00Z"),
-        aged("a-new", "2026-01-02T00:00:00Z"),
-    );
+    let (old, new) = (aged("z-old", "2026-01-01T00:00:00Z"), aged("a-new", "2026-01-02T00:00:00Z"));
     for objects in [[old.clone(), new.clone()], [new, old]] {
-        assert_eq!(
-            index(&objects).pod_at("10.0.0.7".parse().unwrap()),
-            Some(PodRef::new("ns", "a-new"))
-        );
+        assert_eq!(index(&objects).pod_at("10.0.0.7".parse().unwrap()), Some(PodRef::new("ns", "a-new")));
     }
 }
 
 #[test]
 fn without_auto_mtls_only_rules_encrypt() {
-    let mut index = Index::new(Settings {
-        auto_mtls: false,
-        ..settings()
-    });
+    let mut index = Index::new(Settings { auto_mtls: false, ..settings() });
     for value in cluster() {
         index.apply(object(&value));
     }
-    assert_eq!(
-        decision(&index, "10.96.0.1:80"),
-        (Verdict::Plaintext, Reason::AutoMtlsOff)
-    );
+    assert_eq!(decision(&index, "10.96.0.1:80"), (Verdict::Plaintext, Reason::AutoMtlsOff));
     index.apply(object(&destination_rule("ns", "both", "ISTIO_MUTUAL")));
-    assert_eq!(
-        decision(&index, "10.96.0.1:80"),
-        (hbone("server"), Reason::RuleIstioMutual)
-    );
+    assert_eq!(decision(&index, "10.96.0.1:80"), (hbone("server"), Reason::RuleIstioMutual));
 }
 
 #[test]
@@ -335,19 +241,9 @@ fn a_pod_in_the_nodes_network_is_known_by_its_slice() {
     rule["spec"] = json!({"host": "host", "subsets": [
         {"name": "it", "labels": {"app": "host"}, "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}},
     ]});
-    let mut objects = vec![
-        host_pod,
-        service("ns", "host", "10.96.0.8"),
-        endpoints,
-        namespace("ns", &json!({})),
-    ];
-    assert_eq!(
-        decision(&with(&objects), "10.96.0.8:80"),
-        (Verdict::Plaintext, Reason::PeerPlaintext)
-    );
+    let mut objects =
+        vec![host_pod, service("ns", "host", "10.96.0.8"), endpoints, namespace("ns", &json!({}))];
+    assert_eq!(decision(&with(&objects), "10.96.0.8:80"), (Verdict::Plaintext, Reason::PeerPlaintext));
     objects.push(rule);
-    assert_eq!(
-        decision(&with(&objects), "10.96.0.8:80"),
-        (Verdict::Refuse, Reason::PeerCannotMtls)
-    );
+    assert_eq!(decision(&with(&objects), "10.96.0.8:80"), (Verdict::Refuse, Reason::PeerCannotMtls));
 }

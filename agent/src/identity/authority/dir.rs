@@ -51,29 +51,18 @@ fn make_dir(dir: &Path) -> Result<(), AuthorityError> {
         .recursive(true)
         .mode(0o755)
         .create(dir)
-        .map_err(|source| AuthorityError::Create {
-            path: dir.into(),
-            source,
-        })?;
-    let mode = mode(dir.metadata()).map_err(|source| AuthorityError::Read {
-        path: dir.into(),
-        source,
-    })?;
+        .map_err(|source| AuthorityError::Create { path: dir.into(), source })?;
+    let mode = mode(dir.metadata()).map_err(|source| AuthorityError::Read { path: dir.into(), source })?;
     refuse(dir, mode, 0o022, "go-w")
 }
 
 fn read_key(dir: &Path) -> Result<Option<KeyPair>, AuthorityError> {
     let path = dir.join(KEY);
     let Some(file) = open(&path)? else { return Ok(None) };
-    let mode = mode(file.metadata()).map_err(|source| AuthorityError::Read {
-        path: path.clone(),
-        source,
-    })?;
+    let mode = mode(file.metadata()).map_err(|source| AuthorityError::Read { path: path.clone(), source })?;
     refuse(&path, mode, 0o077, "go-rwx")?;
     let pem = Zeroizing::new(read(&path, file)?);
-    KeyPair::from_pem(&pem)
-        .map(Some)
-        .map_err(|error| malformed(path, "one private key in PEM", error))
+    KeyPair::from_pem(&pem).map(Some).map_err(|error| malformed(path, "one private key in PEM", error))
 }
 
 fn create_key(dir: &Path) -> Result<KeyPair, AuthorityError> {
@@ -110,10 +99,7 @@ fn create_root(
     let root = root::sign(key, trust_domain, SystemTime::now())?;
     publish(dir, ROOT, root.pem().as_bytes(), 0o644)?;
     let path = dir.join(ROOT);
-    read_root(dir)?.ok_or_else(|| AuthorityError::Read {
-        path,
-        source: ErrorKind::NotFound.into(),
-    })
+    read_root(dir)?.ok_or_else(|| AuthorityError::Read { path, source: ErrorKind::NotFound.into() })
 }
 
 /// Makes the whole file appear under its name at once. That somebody else was first is no error.
@@ -136,11 +122,7 @@ struct Draft(PathBuf);
 impl Draft {
     fn write(dir: &Path, content: &[u8], mode: u32) -> io::Result<Self> {
         let draft = Self(dir.join(format!(".draft-{:016x}", random()?)));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&draft.0)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft.0)?;
         file.write_all(content)?;
         file.sync_all()?;
         Ok(draft)
@@ -158,10 +140,7 @@ impl Drop for Draft {
 fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     let provider = aws_lc_rs::default_provider();
-    provider
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("no random bytes"))?;
+    provider.secure_random.fill(&mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
@@ -169,20 +148,14 @@ fn open(path: &Path) -> Result<Option<File>, AuthorityError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(AuthorityError::Read {
-            path: path.into(),
-            source,
-        }),
+        Err(source) => Err(AuthorityError::Read { path: path.into(), source }),
     }
 }
 
 fn read(path: &Path, file: File) -> Result<String, AuthorityError> {
     let mut text = String::new();
     let read = file.take(MAX_FILE).read_to_string(&mut text);
-    read.map(|_| text).map_err(|source| AuthorityError::Read {
-        path: path.into(),
-        source,
-    })
+    read.map(|_| text).map_err(|source| AuthorityError::Read { path: path.into(), source })
 }
 
 fn mode(metadata: io::Result<Metadata>) -> io::Result<u32> {
@@ -193,11 +166,7 @@ fn refuse(path: &Path, mode: u32, forbidden: u32, remedy: &'static str) -> Resul
     if mode & forbidden == 0 {
         return Ok(());
     }
-    Err(AuthorityError::Permissive {
-        path: path.into(),
-        mode,
-        remedy,
-    })
+    Err(AuthorityError::Permissive { path: path.into(), mode, remedy })
 }
 
 fn malformed(
@@ -205,9 +174,5 @@ fn malformed(
     expected: &'static str,
     found: impl Into<Box<dyn Error + Send + Sync>>,
 ) -> AuthorityError {
-    AuthorityError::Malformed {
-        path,
-        expected,
-        source: found.into(),
-    }
+    AuthorityError::Malformed { path, expected, source: found.into() }
 }

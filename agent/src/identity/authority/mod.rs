@@ -43,20 +43,16 @@ impl Authority {
     pub fn in_memory(trust_domain: &str) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate()?;
         let root = root::sign(&key, trust_domain, SystemTime::now())?;
-        Self::from_pair(key, root.into(), trust_domain).map_err(|source| AuthorityError::Root {
-            path: "(in memory)".into(),
-            source,
-        })
+        Self::from_pair(key, root.into(), trust_domain)
+            .map_err(|source| AuthorityError::Root { path: "(in memory)".into(), source })
     }
 
     /// The authority that all agents with this directory share: `ca.key` (PKCS#8, mode 0600) and `ca.pem`. Whoever
     /// comes first makes them. The directory may be read-only once they exist.
     pub fn in_dir(dir: &Path, trust_domain: &str) -> Result<Self, AuthorityError> {
         let (key, root) = dir::load_or_create(dir, trust_domain)?;
-        Self::from_pair(key, root, trust_domain).map_err(|source| AuthorityError::Root {
-            path: dir.join(dir::ROOT),
-            source,
-        })
+        Self::from_pair(key, root, trust_domain)
+            .map_err(|source| AuthorityError::Root { path: dir.join(dir::ROOT), source })
     }
 
     /// The root certificate, which every peer must trust.
@@ -69,11 +65,7 @@ impl Authority {
         root.holds_at(SystemTime::now())?;
         let trust = Trust::new(trust_domain, [&root.certificate]).map_err(RootFault::Anchor)?;
         let issuer = rcgen::Issuer::from_ca_cert_der(&root.certificate, key).map_err(RootFault::Issuer)?;
-        Ok(Self {
-            trust: Arc::new(trust),
-            root,
-            issuer,
-        })
+        Ok(Self { trust: Arc::new(trust), root, issuer })
     }
 
     fn sign(
@@ -88,10 +80,8 @@ impl Authority {
         params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         params.not_before = not_before.into();
         params.not_after = not_after.into();
@@ -103,33 +93,16 @@ impl Issuer for Authority {
     fn issue(&self, id: &SpiffeId, lifetime: Duration, now: SystemTime) -> Result<Certificate, IssueError> {
         self.trust
             .is_ours(id)
-            .map_err(|expected| IssueError::ForeignTrustDomain {
-                expected,
-                found: id.clone(),
-            })?;
-        self.root.holds_at(now).map_err(|source| IssueError::Root {
-            id: id.clone(),
-            source,
-        })?;
+            .map_err(|expected| IssueError::ForeignTrustDomain { expected, found: id.clone() })?;
+        self.root.holds_at(now).map_err(|source| IssueError::Root { id: id.clone(), source })?;
         let not_before = root::whole_seconds(now - SKEW);
         let not_after = root::whole_seconds(now + lifetime.min(root::LIFETIME)).min(self.root.not_after);
-        let sign_error = |source| IssueError::Sign {
-            id: id.clone(),
-            source,
-        };
+        let sign_error = |source| IssueError::Sign { id: id.clone(), source };
         let mut pair = KeyPair::generate().map_err(sign_error)?;
         let leaf = self.sign(id, &pair, not_before, not_after).map_err(sign_error)?;
-        let key = tls_key(leaf, &pair).map_err(|source| IssueError::Key {
-            id: id.clone(),
-            source,
-        });
+        let key = tls_key(leaf, &pair).map_err(|source| IssueError::Key { id: id.clone(), source });
         pair.zeroize();
-        Ok(Certificate {
-            key: Arc::new(key?),
-            issued: now,
-            not_before,
-            not_after,
-        })
+        Ok(Certificate { key: Arc::new(key?), issued: now, not_before, not_after })
     }
 
     fn trust(&self) -> Arc<Trust> {
@@ -144,8 +117,6 @@ fn tls_key(leaf: CertificateDer<'static>, pair: &KeyPair) -> Result<CertifiedKey
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("trust", &self.trust)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("trust", &self.trust).finish_non_exhaustive()
     }
 }

@@ -68,9 +68,7 @@ pub(super) fn sign(
 ) -> Result<rcgen::Certificate, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, trust_domain);
+    params.distinguished_name.push(DnType::OrganizationName, trust_domain);
     params.distinguished_name.push(DnType::CommonName, "Culvert root");
     params.subject_alt_names = vec![SanType::URI(format!("spiffe://{trust_domain}").try_into()?)];
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -104,48 +102,32 @@ impl Root {
         }
         check_trust_domain(&parsed, trust_domain)?;
         let (not_before, not_after) = validity(&parsed);
-        Ok(Self {
-            certificate,
-            not_before,
-            not_after,
-        })
+        Ok(Self { certificate, not_before, not_after })
     }
 
     pub(super) fn holds_at(&self, now: SystemTime) -> Result<(), RootFault> {
         if (self.not_before..self.not_after).contains(&now) {
             return Ok(());
         }
-        Err(RootFault::NotNow {
-            not_before: self.not_before,
-            not_after: self.not_after,
-        })
+        Err(RootFault::NotNow { not_before: self.not_before, not_after: self.not_after })
     }
 }
 
 fn check_trust_domain(root: &X509Certificate<'_>, expected: &str) -> Result<(), RootFault> {
     let names = root.subject_alternative_name().map_err(RootFault::Unreadable)?;
-    let uris = names
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
-            _ => None,
-        });
+    let uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
+        _ => None,
+    });
     match uris.into_iter().find(|found| *found != expected) {
-        Some(found) => Err(RootFault::OtherTrustDomain {
-            expected: expected.into(),
-            found: found.into(),
-        }),
+        Some(found) => Err(RootFault::OtherTrustDomain { expected: expected.into(), found: found.into() }),
         None => Ok(()),
     }
 }
 
 fn validity(root: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let validity = root.validity();
-    (
-        validity.not_before.to_datetime().into(),
-        validity.not_after.to_datetime().into(),
-    )
+    (validity.not_before.to_datetime().into(), validity.not_after.to_datetime().into())
 }
 
 fn flat(error: x509_parser::nom::Err<x509_parser::error::X509Error>) -> x509_parser::error::X509Error {

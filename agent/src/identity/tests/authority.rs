@@ -43,16 +43,8 @@ fn verify(leaf: &CertificateDer<'_>, root: &CertificateDer<'_>) -> Result<(), we
     let anchors = [webpki::anchor_from_trusted_cert(root).unwrap()];
     let leaf = EndEntityCert::try_from(leaf).unwrap();
     let usage = KeyUsage::client_auth();
-    leaf.verify_for_usage(
-        tls::algorithms().all,
-        &anchors,
-        &[],
-        UnixTime::now(),
-        usage,
-        None,
-        None,
-    )
-    .map(|_| ())
+    leaf.verify_for_usage(tls::algorithms().all, &anchors, &[], UnixTime::now(), usage, None, None)
+        .map(|_| ())
 }
 
 #[test]
@@ -63,10 +55,7 @@ fn a_workload_certificate_says_what_it_must_and_no_more() {
     let (_, leaf) = X509Certificate::from_der(&certificate.chain()[0]).unwrap();
     assert_eq!(leaf.subject().iter().count(), 0);
     let names = leaf.subject_alternative_name().unwrap().unwrap();
-    assert!(
-        names.critical,
-        "an empty subject makes the names critical (RFC 5280, section 4.2.1.6)"
-    );
+    assert!(names.critical, "an empty subject makes the names critical (RFC 5280, section 4.2.1.6)");
     assert_eq!(names.value.general_names.len(), 1);
     let usage = leaf.key_usage().unwrap().unwrap().value;
     assert_eq!(usage.flags, 1, "digitalSignature is bit 0");
@@ -85,23 +74,12 @@ fn a_workload_certificate_says_what_it_must_and_no_more() {
 #[test]
 fn no_certificate_outlives_the_root() {
     let authority = Authority::in_memory(TRUST_DOMAIN).unwrap();
-    let certificate = authority
-        .issue(&id("sleep"), Duration::MAX, SystemTime::now())
-        .unwrap();
+    let certificate = authority.issue(&id("sleep"), Duration::MAX, SystemTime::now()).unwrap();
     let (_, root) = X509Certificate::from_der(authority.root()).unwrap();
     assert_eq!(certificate.not_after(), root.validity().not_after.to_datetime());
     let late = SystemTime::now() + 11 * 365 * DAY;
     let error = authority.issue(&id("sleep"), DAY, late).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            IssueError::Root {
-                source: RootFault::NotNow { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, IssueError::Root { source: RootFault::NotNow { .. }, .. }), "{error}");
 }
 
 #[test]
@@ -134,10 +112,8 @@ fn whoever_comes_at_once_gets_the_same_authority() {
             assert_eq!(authority.root(), authorities[0].root());
             verify(&issue(authority).chain()[0], authorities[0].root()).unwrap();
         }
-        let mut left: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["ca.key", "ca.pem"]);
     }
@@ -168,17 +144,11 @@ fn what_others_can_read_or_replace_is_refused() {
     let chmod =
         |name: &str, mode| fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap();
     chmod("ca.key", 0o640);
-    assert_eq!(
-        refusal(&dir),
-        "DIR/ca.key is open to others (mode 0640): run chmod go-rwx on it"
-    );
+    assert_eq!(refusal(&dir), "DIR/ca.key is open to others (mode 0640): run chmod go-rwx on it");
     chmod("ca.key", 0o400);
     open(dir.path()).unwrap();
     chmod("", 0o777);
-    assert_eq!(
-        refusal(&dir),
-        "DIR is open to others (mode 0777): run chmod go-w on it"
-    );
+    assert_eq!(refusal(&dir), "DIR is open to others (mode 0777): run chmod go-w on it");
 }
 
 #[test]

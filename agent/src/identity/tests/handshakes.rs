@@ -71,10 +71,7 @@ fn sidecars_and_tunnels_do_not_mix() {
     let client = identities.workload(&id("sleep")).unwrap();
     let server = identities.workload(&id("httpbin")).unwrap();
     let pair = Pair::connect(client.sidecar_connector(server.id()), server.hbone_acceptor());
-    assert_eq!(
-        pair.peers(),
-        (Err(Reason::HandshakeFailed), Err(Reason::HandshakeFailed))
-    );
+    assert_eq!(pair.peers(), (Err(Reason::HandshakeFailed), Err(Reason::HandshakeFailed)));
 }
 
 #[test]
@@ -82,21 +79,13 @@ fn what_is_not_tls_ends_the_handshake() {
     let server = identities().workload(&id("httpbin")).unwrap();
     let plaintext = b"GET / HTTP/1.1\r\n\r\n".to_vec();
     let endless_record = [&[22, 3, 1, 0xff, 0xff][..], &vec![0; 1 << 16]].concat();
-    let endless_hello = [
-        &[22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff][..],
-        &[22, 3, 1, 0x40, 0],
-        &[0; 1 << 14],
-    ]
-    .concat();
+    let endless_hello =
+        [&[22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff][..], &[22, 3, 1, 0x40, 0], &[0; 1 << 14]].concat();
     for bytes in [plaintext, endless_record, endless_hello] {
         let mut connection = rustls::ServerConnection::new(server.hbone_acceptor()).unwrap();
         let mut unread = &bytes[..];
         let fault = loop {
-            assert_ne!(
-                connection.read_tls(&mut unread).unwrap(),
-                0,
-                "all of it was taken"
-            );
+            assert_ne!(connection.read_tls(&mut unread).unwrap(), 0, "all of it was taken");
             if let Err(error) = connection.process_new_packets() {
                 break io::Error::other(error);
             }
@@ -124,11 +113,9 @@ fn a_handshake_may_come_byte_by_byte() {
 fn an_unfinished_handshake_proves_nobody() {
     let identities = identities();
     let client = identities.workload(&id("sleep")).unwrap();
-    let connection = rustls::ClientConnection::new(
-        client.hbone_connector(&id("httpbin")),
-        crate::identity::server_name(),
-    )
-    .unwrap();
+    let connection =
+        rustls::ClientConnection::new(client.hbone_connector(&id("httpbin")), crate::identity::server_name())
+            .unwrap();
     assert_eq!(VerifiedPeer::of_server(&connection), Err(Reason::HandshakeFailed));
 }
 
@@ -155,14 +142,9 @@ fn nothing_printed_holds_a_key() {
     let of_authority = format!("{authority:?}");
     let identities = Identities::new(authority, Duration::from_hours(1));
     let workload = identities.workload(&id("sleep")).unwrap();
-    let configs = (
-        workload.hbone_connector(&id("httpbin")),
-        workload.hbone_acceptor(),
-    );
-    let printed = format!(
-        "{of_authority} {identities:?} {workload:?} {:?} {configs:?}",
-        workload.certificate()
-    );
+    let configs = (workload.hbone_connector(&id("httpbin")), workload.hbone_acceptor());
+    let printed =
+        format!("{of_authority} {identities:?} {workload:?} {:?} {configs:?}", workload.certificate());
     assert!(!printed.contains("PRIVATE"));
     // A key printed as bytes would be a list of numbers; nothing here has one of even 16.
     assert!(

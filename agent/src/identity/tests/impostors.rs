@@ -39,12 +39,7 @@ impl Mesh {
         let read = |name| std::fs::read_to_string(dir.path().join(name)).unwrap();
         let key = KeyPair::from_pem(&read("ca.key")).unwrap();
         let ca = Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap();
-        Self {
-            ca,
-            trust: authority.trust(),
-            identities: Identities::new(authority, DAY),
-            _dir: dir,
-        }
+        Self { ca, trust: authority.trust(), identities: Identities::new(authority, DAY), _dir: dir }
     }
 
     fn workload(&self, service_account: &str) -> Arc<Workload> {
@@ -53,27 +48,14 @@ impl Mesh {
 
     /// A client that shows `certificate` and would accept our server `httpbin`.
     fn client(&self, certificate: Arc<dyn ResolvesClientCert>) -> Arc<ClientConfig> {
-        let verifier = OneWorkload {
-            trust: self.trust.clone(),
-            expected: id("httpbin"),
-        };
-        Arc::new(tls::client_config(
-            Arc::new(SystemClock),
-            Arc::new(verifier),
-            certificate,
-            tls::ALPN_HBONE,
-        ))
+        let verifier = OneWorkload { trust: self.trust.clone(), expected: id("httpbin") };
+        Arc::new(tls::client_config(Arc::new(SystemClock), Arc::new(verifier), certificate, tls::ALPN_HBONE))
     }
 
     /// A server that shows `certificate` and would accept our clients.
     fn server(&self, certificate: Arc<dyn ResolvesServerCert>) -> Arc<ServerConfig> {
         let verifier = AnyWorkload(self.trust.clone());
-        Arc::new(tls::server_config(
-            Arc::new(SystemClock),
-            Arc::new(verifier),
-            certificate,
-            tls::ALPN_HBONE,
-        ))
+        Arc::new(tls::server_config(Arc::new(SystemClock), Arc::new(verifier), certificate, tls::ALPN_HBONE))
     }
 }
 
@@ -84,10 +66,8 @@ fn good() -> CertificateParams {
     params.subject_alt_names = vec![uri(&id("httpbin").to_string())];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.not_before = now - Duration::from_hours(1);
     params.not_after = now + Duration::from_hours(1);
     params
@@ -107,9 +87,7 @@ fn foreign_ca(common_name: &str) -> Issuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, TRUST_DOMAIN);
+    params.distinguished_name.push(DnType::OrganizationName, TRUST_DOMAIN);
     params.distinguished_name.push(DnType::CommonName, common_name);
     Issuer::new(params, KeyPair::generate().unwrap())
 }
@@ -141,12 +119,7 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
     let dns = || SanType::DnsName("httpbin.full.svc".try_into().unwrap());
     let foreign = "spiffe://other.example/ns/full/sa/httpbin";
     vec![
-        (
-            "foreign CA",
-            signed(&foreign_ca("Other"), &good()),
-            Reason::ForeignCa,
-            "our root",
-        ),
+        ("foreign CA", signed(&foreign_ca("Other"), &good()), Reason::ForeignCa, "our root"),
         (
             "foreign CA with our name",
             signed(&foreign_ca("Culvert root"), &good()),
@@ -154,18 +127,10 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
             "our root",
         ),
         ("self-signed", self_signed(&good()), Reason::ForeignCa, "our root"),
-        (
-            "foreign trust domain",
-            sans(vec![uri(foreign)]),
-            Reason::ForeignTrustDomain,
-            foreign,
-        ),
+        ("foreign trust domain", sans(vec![uri(foreign)]), Reason::ForeignTrustDomain, foreign),
         (
             "foreign CA and trust domain",
-            signed(
-                &foreign_ca("Other"),
-                &with(|params| params.subject_alt_names = vec![uri(foreign)]),
-            ),
+            signed(&foreign_ca("Other"), &with(|params| params.subject_alt_names = vec![uri(foreign)])),
             Reason::ForeignCa,
             "our root",
         ),
@@ -182,24 +147,9 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
             "not valid yet",
         ),
         ("no name", sans(vec![]), Reason::BadCertificate, "exactly one URI"),
-        (
-            "DNS name only",
-            sans(vec![dns()]),
-            Reason::BadCertificate,
-            "exactly one URI",
-        ),
-        (
-            "two URIs",
-            sans(vec![httpbin(), uri(foreign)]),
-            Reason::BadCertificate,
-            "exactly one URI",
-        ),
-        (
-            "the same URI twice",
-            sans(vec![httpbin(), httpbin()]),
-            Reason::BadCertificate,
-            "exactly one URI",
-        ),
+        ("DNS name only", sans(vec![dns()]), Reason::BadCertificate, "exactly one URI"),
+        ("two URIs", sans(vec![httpbin(), uri(foreign)]), Reason::BadCertificate, "exactly one URI"),
+        ("the same URI twice", sans(vec![httpbin(), httpbin()]), Reason::BadCertificate, "exactly one URI"),
         (
             "no workload",
             sans(vec![uri("spiffe://cluster.local")]),
@@ -208,19 +158,13 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
         ),
         (
             "an authority",
-            signed(
-                ca,
-                &with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
-            ),
+            signed(ca, &with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
             Reason::BadCertificate,
             "CaUsedAsEndEntity",
         ),
         (
             "a key that signs certificates",
-            signed(
-                ca,
-                &with(|params| params.key_usages.push(KeyUsagePurpose::KeyCertSign)),
-            ),
+            signed(ca, &with(|params| params.key_usages.push(KeyUsagePurpose::KeyCertSign))),
             Reason::BadCertificate,
             "digital signatures",
         ),
@@ -240,10 +184,8 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
 fn the_good_certificate_is_accepted() {
     let mesh = Mesh::new();
     let good = signed(&mesh.ca, &good());
-    let server = Pair::connect(
-        mesh.workload("sleep").hbone_connector(&id("httpbin")),
-        mesh.server(good.clone()),
-    );
+    let server =
+        Pair::connect(mesh.workload("sleep").hbone_connector(&id("httpbin")), mesh.server(good.clone()));
     assert_eq!(server.peers(), (Ok(id("httpbin")), Ok(id("sleep"))));
     let client = Pair::connect(mesh.client(good), mesh.workload("httpbin").hbone_acceptor());
     assert_eq!(client.peers(), (Ok(id("httpbin")), Ok(id("httpbin"))));
@@ -252,15 +194,10 @@ fn the_good_certificate_is_accepted() {
 #[test]
 fn a_name_beside_the_uri_does_no_harm() {
     let mesh = Mesh::new();
-    let names = vec![
-        SanType::DnsName("httpbin.full.svc".try_into().unwrap()),
-        uri(&id("httpbin").to_string()),
-    ];
+    let names =
+        vec![SanType::DnsName("httpbin.full.svc".try_into().unwrap()), uri(&id("httpbin").to_string())];
     let certificate = signed(&mesh.ca, &with(|params| params.subject_alt_names = names));
-    let pair = Pair::connect(
-        mesh.client(certificate),
-        mesh.workload("httpbin").hbone_acceptor(),
-    );
+    let pair = Pair::connect(mesh.client(certificate), mesh.workload("httpbin").hbone_acceptor());
     assert_eq!(pair.peers().1, Ok(id("httpbin")));
 }
 
@@ -293,10 +230,7 @@ fn a_client_refuses_another_workload() {
     let mesh = Mesh::new();
     let connector = mesh.workload("sleep").hbone_connector(&id("httpbin"));
     let pair = Pair::connect(connector, mesh.workload("other").hbone_acceptor());
-    assert_eq!(
-        pair.peers(),
-        (Err(Reason::WrongIdentity), Err(Reason::RefusedByPeer))
-    );
+    assert_eq!(pair.peers(), (Err(Reason::WrongIdentity), Err(Reason::RefusedByPeer)));
     assert_eq!(
         tls_detail(&pair.client.fault.unwrap()),
         "expected spiffe://cluster.local/ns/full/sa/httpbin, \
@@ -309,41 +243,22 @@ fn a_certificate_without_its_key_proves_nothing() {
     let mesh = Mesh::new();
     let (owned, stolen) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let certificate = shown(good().signed_by(&stolen, &mesh.ca).unwrap(), &owned);
-    let as_client = Pair::connect(
-        mesh.client(certificate.clone()),
-        mesh.workload("httpbin").hbone_acceptor(),
-    );
-    assert_eq!(
-        as_client.peers(),
-        (Err(Reason::HandshakeFailed), Err(Reason::BadCertificate))
-    );
-    let as_server = Pair::connect(
-        mesh.workload("sleep").hbone_connector(&id("httpbin")),
-        mesh.server(certificate),
-    );
-    assert_eq!(
-        as_server.peers(),
-        (Err(Reason::BadCertificate), Err(Reason::HandshakeFailed))
-    );
+    let as_client =
+        Pair::connect(mesh.client(certificate.clone()), mesh.workload("httpbin").hbone_acceptor());
+    assert_eq!(as_client.peers(), (Err(Reason::HandshakeFailed), Err(Reason::BadCertificate)));
+    let as_server =
+        Pair::connect(mesh.workload("sleep").hbone_connector(&id("httpbin")), mesh.server(certificate));
+    assert_eq!(as_server.peers(), (Err(Reason::BadCertificate), Err(Reason::HandshakeFailed)));
 }
 
 #[test]
 fn whoever_shows_nothing_is_refused() {
     let mesh = Mesh::new();
-    let client = Pair::connect(
-        mesh.client(Arc::new(Nothing)),
-        mesh.workload("httpbin").hbone_acceptor(),
-    );
-    assert_eq!(
-        client.peers(),
-        (Err(Reason::NoCertificate), Err(Reason::NoPeerCertificate))
-    );
+    let client = Pair::connect(mesh.client(Arc::new(Nothing)), mesh.workload("httpbin").hbone_acceptor());
+    assert_eq!(client.peers(), (Err(Reason::NoCertificate), Err(Reason::NoPeerCertificate)));
     let connector = mesh.workload("sleep").hbone_connector(&id("httpbin"));
     let server = Pair::connect(connector, mesh.server(Arc::new(Nothing)));
-    assert_eq!(
-        server.peers(),
-        (Err(Reason::RefusedByPeer), Err(Reason::NoCertificate))
-    );
+    assert_eq!(server.peers(), (Err(Reason::RefusedByPeer), Err(Reason::NoCertificate)));
 }
 
 #[derive(Debug)]

@@ -59,10 +59,7 @@ impl Pair {
     pub(super) fn unconnected(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Self {
         let client = ClientConnection::new(client, server_name()).unwrap();
         let server = ServerConnection::new(server).unwrap();
-        Self {
-            client: End::new(client.into()),
-            server: End::new(server.into()),
-        }
+        Self { client: End::new(client.into()), server: End::new(server.into()) }
     }
 
     pub(super) fn pump(&mut self) {
@@ -85,10 +82,7 @@ impl Pair {
 
 impl End {
     fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            fault: None,
-        }
+        Self { connection, fault: None }
     }
 
     fn peer(&self) -> Result<SpiffeId, Reason> {
@@ -119,9 +113,7 @@ fn deliver(from: &mut End, to: &mut End) -> bool {
     while !unread.is_empty() && to.fault.is_none() {
         to.connection.read_tls(&mut unread).unwrap();
         let result = to.connection.process_new_packets();
-        to.fault = result
-            .err()
-            .map(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+        to.fault = result.err().map(|error| io::Error::new(io::ErrorKind::InvalidData, error));
     }
     !wire.is_empty()
 }

@@ -29,10 +29,7 @@ struct Remote {
 impl Issuer for Remote {
     fn issue(&self, id: &SpiffeId, lifetime: Duration, now: SystemTime) -> Result<Certificate, IssueError> {
         if self.away.load(Ordering::Relaxed) {
-            return Err(IssueError::Sign {
-                id: id.clone(),
-                source: rcgen::Error::RemoteKeyError,
-            });
+            return Err(IssueError::Sign { id: id.clone(), source: rcgen::Error::RemoteKeyError });
         }
         let _ = self.issued.send(());
         self.authority.issue(id, lifetime, now)
@@ -53,16 +50,8 @@ impl Mesh {
     fn new() -> Self {
         let (clock, away) = (TestClock::new(), Arc::new(AtomicBool::new(false)));
         let authority = Authority::in_memory(TRUST_DOMAIN).unwrap();
-        let remote = Remote {
-            authority,
-            away: away.clone(),
-            issued: mpsc::unbounded_channel().0,
-        };
-        Self {
-            identities: Identities::with_clock(remote, DAY, clock.clone()),
-            clock,
-            away,
-        }
+        let remote = Remote { authority, away: away.clone(), issued: mpsc::unbounded_channel().0 };
+        Self { identities: Identities::with_clock(remote, DAY, clock.clone()), clock, away }
     }
 
     fn workload(&self, service_account: &str) -> Arc<Workload> {
@@ -132,14 +121,8 @@ fn a_configuration_made_before_shows_the_certificate_made_after() {
     mesh.clock.advance(DAY * 2);
     mesh.renew();
     let pair = Pair::connect(connector, acceptor);
-    assert_eq!(
-        pair.client.connection.peer_certificates().unwrap(),
-        server.certificate().chain()
-    );
-    assert_eq!(
-        pair.server.connection.peer_certificates().unwrap(),
-        client.certificate().chain()
-    );
+    assert_eq!(pair.client.connection.peer_certificates().unwrap(), server.certificate().chain());
+    assert_eq!(pair.server.connection.peer_certificates().unwrap(), client.certificate().chain());
 }
 
 #[test]
@@ -152,10 +135,7 @@ fn while_the_authority_is_away_a_certificate_serves_until_it_expires() {
     assert_eq!(mesh.connect().peers(), (Ok(id("httpbin")), Ok(id("sleep"))));
     mesh.clock.advance(SECOND * 3);
     mesh.renew();
-    assert_eq!(
-        mesh.connect().peers(),
-        (Err(Reason::RefusedByPeer), Err(Reason::NoCertificate))
-    );
+    assert_eq!(mesh.connect().peers(), (Err(Reason::RefusedByPeer), Err(Reason::NoCertificate)));
     mesh.set_away(false);
     mesh.clock.advance(SECOND * 60);
     mesh.renew();
@@ -169,10 +149,7 @@ fn a_client_without_a_certificate_that_holds_knows_it() {
     mesh.clock.advance(DAY * 2);
     let server = mesh.workload("httpbin");
     let pair = Pair::connect(client.hbone_connector(server.id()), server.hbone_acceptor());
-    assert_eq!(
-        pair.peers(),
-        (Err(Reason::NoCertificate), Err(Reason::NoPeerCertificate))
-    );
+    assert_eq!(pair.peers(), (Err(Reason::NoCertificate), Err(Reason::NoPeerCertificate)));
 }
 
 #[test]
@@ -209,10 +186,7 @@ fn a_clock_set_back_renews_what_does_not_hold_yet() {
 #[test]
 fn another_trust_domain_gets_no_certificate() {
     let mesh = Mesh::new();
-    let error = mesh
-        .identities
-        .workload(&SpiffeId::new("other.example", "full", "sleep"))
-        .unwrap_err();
+    let error = mesh.identities.workload(&SpiffeId::new("other.example", "full", "sleep")).unwrap_err();
     assert!(matches!(error, IssueError::ForeignTrustDomain { .. }), "{error}");
 }
 
@@ -220,11 +194,7 @@ fn another_trust_domain_gets_no_certificate() {
 async fn rotate_until_issued(lifetime: Duration, count: usize) -> (Duration, Identities) {
     let (sender, mut issued) = mpsc::unbounded_channel();
     let authority = Authority::in_memory(TRUST_DOMAIN).unwrap();
-    let remote = Remote {
-        authority,
-        away: Arc::default(),
-        issued: sender,
-    };
+    let remote = Remote { authority, away: Arc::default(), issued: sender };
     let identities = Identities::new(remote, lifetime);
     let rotation = tokio::spawn(identities.clone().rotate());
     let _held = identities.workload(&id("sleep")).unwrap();
@@ -234,9 +204,7 @@ async fn rotate_until_issued(lifetime: Duration, count: usize) -> (Duration, Ide
             issued.recv().await;
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), all)
-        .await
-        .expect("certificates were renewed");
+    tokio::time::timeout(Duration::from_mins(1), all).await.expect("certificates were renewed");
     rotation.abort();
     (started.elapsed(), identities)
 }

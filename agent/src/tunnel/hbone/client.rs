@@ -44,34 +44,17 @@ impl Tunnel {
     pub(in super::super) async fn open(secured: Secured) -> Result<(Rc<Self>, Driver), Failure> {
         let fault = Fault::default();
         let peer = secured.peer().clone();
-        let handshake = builder()
-            .handshake(Watched::new(secured.into_stream(), fault.clone()))
-            .await;
+        let handshake = builder().handshake(Watched::new(secured.into_stream(), fault.clone())).await;
         let (requests, connection) = handshake.map_err(|error| failure(&fault, error))?;
         let load = Load::new();
-        let driver = Driver {
-            connection: connection.fuse(),
-            load: Rc::clone(&load),
-        };
-        Ok((
-            Rc::new(Self {
-                requests,
-                peer,
-                fault,
-                load,
-                settled: watch::Sender::new(false),
-            }),
-            driver,
-        ))
+        let driver = Driver { connection: connection.fuse(), load: Rc::clone(&load) };
+        Ok((Rc::new(Self { requests, peer, fault, load, settled: watch::Sender::new(false) }), driver))
     }
 
     /// A place for one more stream, where there is one.
     pub(in super::super) fn lease(self: &Rc<Self>) -> Option<Lease> {
         let free = self.load.streams() < self.limit();
-        free.then(|| Lease {
-            busy: self.load.begin(),
-            tunnel: Rc::clone(self),
-        })
+        free.then(|| Lease { busy: self.load.begin(), tunnel: Rc::clone(self) })
     }
 
     fn limit(&self) -> usize {
@@ -151,10 +134,7 @@ impl Lease {
     ) -> Result<Stream, Unopened> {
         let answer = timeout(ANSWER, self.request(target, client, pod)).await;
         let (send, recv) = answer.unwrap_or_else(|_| {
-            let late = Failure::new(
-                Reason::Timeout,
-                "the peer's agent did not answer a CONNECT in time",
-            );
+            let late = Failure::new(Reason::Timeout, "the peer's agent did not answer a CONNECT in time");
             Err(Unopened::Failed(late))
         })?;
         Ok(Stream::new(send, recv, self.tunnel.fault.clone(), self.busy))
@@ -169,9 +149,7 @@ impl Lease {
         let request = headers::request(target, client, pod).map_err(Unopened::Failed)?;
         let ready = self.tunnel.requests.clone().ready().await;
         let mut requests = ready.map_err(|error| self.stale(&error))?;
-        let (answer, send) = requests
-            .send_request(request, false)
-            .map_err(|error| self.stale(&error))?;
+        let (answer, send) = requests.send_request(request, false).map_err(|error| self.stale(&error))?;
         let answer = answer.await.map_err(|error| self.unanswered(&error))?;
         self.tunnel.settled.send_replace(true);
         accepted(answer.status()).map_err(Unopened::Failed)?;
@@ -186,11 +164,7 @@ impl Lease {
     fn unanswered(&self, error: &h2::Error) -> Unopened {
         let untouched =
             error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
-        if untouched {
-            self.stale(error)
-        } else {
-            Unopened::Failed(failure(&self.tunnel.fault, error))
-        }
+        if untouched { self.stale(error) } else { Unopened::Failed(failure(&self.tunnel.fault, error)) }
     }
 }
 
@@ -204,8 +178,5 @@ fn accepted(status: StatusCode) -> Result<(), Failure> {
         StatusCode::SERVICE_UNAVAILABLE => Reason::PeerAppUnreachable,
         _ => Reason::TunnelFailed,
     };
-    Err(Failure::new(
-        reason,
-        format_args!("the peer's agent answered {status}"),
-    ))
+    Err(Failure::new(reason, format_args!("the peer's agent answered {status}")))
 }

@@ -11,18 +11,12 @@ use crate::cluster::PodRef;
 /// A request for a stream to `target`, for a client of `pod` that connected from `client`.
 pub(super) fn request(target: SocketAddr, client: SocketAddr, pod: &PodRef) -> Result<Request<()>, Failure> {
     let bug = |error: http::Error| Failure::new(Reason::TunnelFailed, error);
-    let uri = Uri::builder()
-        .authority(target.to_string())
-        .build()
-        .map_err(bug)?;
+    let uri = Uri::builder().authority(target.to_string()).build().map_err(bug)?;
     Request::builder()
         .method(Method::CONNECT)
         .uri(uri)
         .version(Version::HTTP_2)
-        .header(
-            BAGGAGE,
-            format!("k8s.namespace.name={},k8s.pod.name={}", pod.namespace, pod.name),
-        )
+        .header(BAGGAGE, format!("k8s.namespace.name={},k8s.pod.name={}", pod.namespace, pod.name))
         .header(FORWARDED, format!("for=\"{client}\""))
         .body(())
         .map_err(bug)
@@ -35,18 +29,12 @@ const FORWARDED: &str = "forwarded";
 pub(super) fn target<B>(request: &Request<B>) -> Result<SocketAddr, Failure> {
     let bad = |found: &str| {
         let found: String = found.chars().take(MAX_SHOWN).collect();
-        Failure::new(
-            Reason::BadRequest,
-            format_args!("expected CONNECT to IP:port, found {found:?}"),
-        )
+        Failure::new(Reason::BadRequest, format_args!("expected CONNECT to IP:port, found {found:?}"))
     };
     if request.method() != Method::CONNECT || request.extensions().get::<h2::ext::Protocol>().is_some() {
         return Err(bad(request.method().as_str()));
     }
-    let authority = request
-        .uri()
-        .authority()
-        .map_or("", |authority| authority.as_str());
+    let authority = request.uri().authority().map_or("", |authority| authority.as_str());
     authority.parse().map_err(|_| bad(authority))
 }
 
@@ -56,14 +44,9 @@ const MAX_SHOWN: usize = 64;
 /// The application's address behind a tunnel that comes from `tunnel`. A client is believed its port, but not the
 /// address of another pod.
 pub(super) fn client(headers: &HeaderMap, tunnel: SocketAddr) -> SocketAddr {
-    let claimed = headers
-        .get(FORWARDED)
-        .map(HeaderValue::to_str)
-        .and_then(Result::ok)
-        .and_then(forwarded_for);
-    claimed
-        .filter(|claimed| canonical(claimed.ip()) == canonical(tunnel.ip()))
-        .unwrap_or(tunnel)
+    let claimed =
+        headers.get(FORWARDED).map(HeaderValue::to_str).and_then(Result::ok).and_then(forwarded_for);
+    claimed.filter(|claimed| canonical(claimed.ip()) == canonical(tunnel.ip())).unwrap_or(tunnel)
 }
 
 fn canonical(address: IpAddr) -> IpAddr {
@@ -91,10 +74,7 @@ mod tests {
     }
 
     fn pod() -> PodRef {
-        PodRef {
-            namespace: "full".into(),
-            name: "sleep-1".into(),
-        }
+        PodRef { namespace: "full".into(), name: "sleep-1".into() }
     }
 
     #[test]
@@ -104,10 +84,7 @@ mod tests {
             assert_eq!(request.uri().to_string(), target_text);
             assert_eq!(target(&request).unwrap(), addr(target_text));
             assert_eq!(client(request.headers(), addr(client_text)), addr(client_text));
-            assert_eq!(
-                request.headers()["baggage"],
-                "k8s.namespace.name=full,k8s.pod.name=sleep-1"
-            );
+            assert_eq!(request.headers()["baggage"], "k8s.namespace.name=full,k8s.pod.name=sleep-1");
         }
     }
 

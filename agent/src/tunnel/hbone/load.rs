@@ -17,10 +17,7 @@ pub(super) struct Busy(Rc<Load>);
 
 impl Load {
     pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self {
-            streams: Cell::new(0),
-            idle_since: Cell::new(Instant::now()),
-        })
+        Rc::new(Self { streams: Cell::new(0), idle_since: Cell::new(Instant::now()) })
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -35,11 +32,7 @@ impl Load {
     /// Ends once there has been no stream for as long as `limit`.
     pub(super) async fn idle(&self, limit: Duration) {
         loop {
-            let since = if self.streams() == 0 {
-                self.idle_since.get()
-            } else {
-                Instant::now()
-            };
+            let since = if self.streams() == 0 { self.idle_since.get() } else { Instant::now() };
             sleep_until(since + limit).await;
             if self.streams() == 0 && self.idle_since.get() + limit <= Instant::now() {
                 return;

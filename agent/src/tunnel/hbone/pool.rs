@@ -53,9 +53,7 @@ impl Pool {
                     let _ = settled.changed().await;
                 }
                 Offer::Await(opening) => {
-                    opening
-                        .await
-                        .unwrap_or_else(|_| Err(Reason::ShuttingDown.into()))?;
+                    opening.await.unwrap_or_else(|_| Err(Reason::ShuttingDown.into()))?;
                 }
             }
         }

@@ -83,10 +83,8 @@ pub(in super::super) async fn serve(
     let fault = Fault::default();
     let handshake = builder().handshake(Watched::new(secured.into_stream(), fault.clone()));
     let late = |_| Failure::new(Reason::Timeout, "the peer did not begin HTTP/2 in time");
-    let mut connection = timeout(PREFACE, handshake)
-        .await
-        .map_err(late)?
-        .map_err(|error| failure(&fault, error))?;
+    let mut connection =
+        timeout(PREFACE, handshake).await.map_err(late)?.map_err(|error| failure(&fault, error))?;
     let load = Load::new();
     let mut leaving = false;
     // The handshake may have lasted into another phase.

@@ -24,12 +24,7 @@ pub(in super::super) struct Stream {
 
 impl Stream {
     pub(super) const fn new(send: SendStream<Bytes>, recv: RecvStream, fault: Fault, busy: Busy) -> Self {
-        Self {
-            send,
-            recv,
-            fault,
-            _busy: busy,
-        }
+        Self { send, recv, fault, _busy: busy }
     }
 
     fn broken(&self, error: h2::Error) -> Broken {
@@ -56,9 +51,7 @@ impl Stream {
 
 /// What an error of the codec means: what broke the bytes below it, where something did.
 pub(super) fn failure(fault: &Fault, error: impl std::fmt::Display) -> Failure {
-    fault
-        .get()
-        .unwrap_or_else(|| Failure::new(Reason::TunnelFailed, error))
+    fault.get().unwrap_or_else(|| Failure::new(Reason::TunnelFailed, error))
 }
 
 impl Leg for Stream {
@@ -82,9 +75,7 @@ impl Leg for Stream {
         while !chunk.is_empty() {
             let credit = ready!(self.poll_credit(cx, chunk.len()))?;
             let part = chunk.split_to(credit.min(chunk.len()));
-            self.send
-                .send_data(part, false)
-                .map_err(|error| self.broken(error))?;
+            self.send.send_data(part, false).map_err(|error| self.broken(error))?;
         }
         Poll::Ready(Ok(()))
     }

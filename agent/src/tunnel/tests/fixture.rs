@@ -38,14 +38,7 @@ pub(super) async fn soon<F: Future>(what: F) -> F::Output {
 /// Lets this process open as many files as it may.
 pub(super) fn many_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    )
-    .unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
 pub(super) fn id(service_account: &str) -> SpiffeId {
@@ -53,17 +46,11 @@ pub(super) fn id(service_account: &str) -> SpiffeId {
 }
 
 pub(super) fn pod(name: &str) -> PodRef {
-    PodRef {
-        namespace: "full".into(),
-        name: name.into(),
-    }
+    PodRef { namespace: "full".into(), name: name.into() }
 }
 
 pub(super) fn identities() -> Identities {
-    Identities::new(
-        Authority::in_memory("cluster.local").unwrap(),
-        Duration::from_hours(1),
-    )
+    Identities::new(Authority::in_memory("cluster.local").unwrap(), Duration::from_hours(1))
 }
 
 /// `sleep` on one node, `httpbin` on another, and what their agents saw.
@@ -76,10 +63,7 @@ pub(super) struct Mesh {
 
 impl Mesh {
     pub(super) fn new() -> Self {
-        Self::between(
-            Ipv4Addr::new(127, 0, 0, 2).into(),
-            Ipv4Addr::new(127, 0, 0, 3).into(),
-        )
+        Self::between(Ipv4Addr::new(127, 0, 0, 2).into(), Ipv4Addr::new(127, 0, 0, 3).into())
     }
 
     pub(super) fn between(client: IpAddr, server: IpAddr) -> Self {
@@ -91,21 +75,10 @@ impl Mesh {
     pub(super) fn with(client: IpAddr, server: IpAddr, clients: &Identities, servers: Identities) -> Self {
         let inbound = listener(server);
         let hbone = inbound.local_addr().unwrap();
-        let sleep = Node::new(
-            "sleep",
-            clients.workload(&id("sleep")).unwrap(),
-            client,
-            None,
-            hbone.port(),
-        );
+        let sleep = Node::new("sleep", clients.workload(&id("sleep")).unwrap(), client, None, hbone.port());
         let workload = servers.workload(&id("httpbin")).unwrap();
         let httpbin = Node::new("httpbin", workload, server, Some(inbound), hbone.port());
-        Self {
-            client: sleep,
-            server: httpbin,
-            identities: servers,
-            hbone,
-        }
+        Self { client: sleep, server: httpbin, identities: servers, hbone }
     }
 
     /// A server application.
@@ -185,23 +158,12 @@ impl Node {
             inbound: inbound.into_iter().collect(),
             hbone_port,
         });
-        Self {
-            world,
-            workers,
-            address,
-            listener,
-            lines: lines.into(),
-        }
+        Self { world, workers, address, listener, lines: lines.into() }
     }
 
     /// What the kernel does with a connection of the pod's application.
     async fn capture(&self, origin: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if origin.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }
-        .unwrap();
+        let socket = if origin.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
         socket.bind(SocketAddr::new(self.address, 0)).unwrap();
         let source = socket.local_addr().unwrap();
         self.world.origins.lock().unwrap().insert(source, origin);
@@ -336,9 +298,7 @@ async fn pass(from: &mut TcpStream, to: &mut TcpStream) {
 
 /// That this connection is reset, whatever was read before.
 pub(super) async fn reset(stream: &mut TcpStream) {
-    let error = soon(stream.read_to_end(&mut Vec::new()))
-        .await
-        .expect_err("a RST, not an end");
+    let error = soon(stream.read_to_end(&mut Vec::new())).await.expect_err("a RST, not an end");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 

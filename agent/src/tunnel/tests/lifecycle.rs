@@ -21,12 +21,7 @@ async fn a_drain_lets_a_stream_finish() {
     let mesh = Mesh::new();
     let (mut client, mut server) = mesh.pair().await;
     ping(&mut client, &mut server).await;
-    let Mesh {
-        client: sleep,
-        server: httpbin,
-        hbone,
-        ..
-    } = mesh;
+    let Mesh { client: sleep, server: httpbin, hbone, .. } = mesh;
     let drain = tokio::spawn(httpbin.workers.drain(LONG));
     soon(async {
         // Until the listener is gone.
@@ -56,15 +51,8 @@ async fn a_drain_cuts_what_is_left_at_the_deadline() {
     let mesh = Mesh::new();
     let (mut client, mut server) = mesh.pair().await;
     ping(&mut client, &mut server).await;
-    let Mesh {
-        client: sleep,
-        server: httpbin,
-        ..
-    } = mesh;
-    assert_eq!(
-        soon(httpbin.workers.drain(Duration::ZERO)).await,
-        Drained { cut: 1 }
-    );
+    let Mesh { client: sleep, server: httpbin, .. } = mesh;
+    assert_eq!(soon(httpbin.workers.drain(Duration::ZERO)).await, Drained { cut: 1 });
     reset(&mut client).await;
     reset(&mut server).await;
     drop(sleep);
@@ -75,15 +63,8 @@ async fn a_drain_of_the_client_cuts_its_own() {
     let mesh = Mesh::new();
     let (mut client, mut server) = mesh.pair().await;
     ping(&mut client, &mut server).await;
-    let Mesh {
-        client: sleep,
-        server: httpbin,
-        ..
-    } = mesh;
-    assert_eq!(
-        soon(sleep.workers.drain(Duration::ZERO)).await,
-        Drained { cut: 1 }
-    );
+    let Mesh { client: sleep, server: httpbin, .. } = mesh;
+    assert_eq!(soon(sleep.workers.drain(Duration::ZERO)).await, Drained { cut: 1 });
     reset(&mut client).await;
     reset(&mut server).await;
     drop(httpbin);

@@ -56,9 +56,7 @@ impl Tunnel {
         target: &str,
         forwarded: Option<&str>,
     ) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(target.parse::<Uri>().unwrap());
+        let mut request = Request::builder().method(method).uri(target.parse::<Uri>().unwrap());
         if let Some(forwarded) = forwarded {
             request = request.header("forwarded", forwarded);
         }
@@ -75,20 +73,12 @@ async fn dial(mesh: &Mesh) -> TcpStream {
 
 /// Why an agent gets no stream that trusts the server, but shows the certificate of `foreign`.
 pub(super) async fn refusal(mesh: &Mesh, foreign: &Workload) -> Reason {
-    let trusted = mesh
-        .identities
-        .workload(&id("sleep"))
-        .unwrap()
-        .hbone_connector(&id("httpbin"));
+    let trusted = mesh.identities.workload(&id("sleep")).unwrap().hbone_connector(&id("httpbin"));
     let mut config = rustls::ClientConfig::clone(&trusted);
-    config.client_auth_cert_resolver = foreign
-        .hbone_connector(&id("httpbin"))
-        .client_auth_cert_resolver
-        .clone();
+    config.client_auth_cert_resolver =
+        foreign.hbone_connector(&id("httpbin")).client_auth_cert_resolver.clone();
     config.resumption = rustls::client::Resumption::disabled();
-    let secured = soon(Secured::connect(Arc::new(config), dial(mesh).await))
-        .await
-        .unwrap();
+    let secured = soon(Secured::connect(Arc::new(config), dial(mesh).await)).await.unwrap();
     let (tunnel, mut driver) = soon(hbone::Tunnel::open(secured)).await.unwrap();
     let (lease, pod) = (tunnel.lease().unwrap(), pod("sleep"));
     let stream = lease.connect(mesh.hbone, mesh.hbone, &pod);

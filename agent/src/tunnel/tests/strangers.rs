@@ -32,12 +32,7 @@ async fn a_handshake_without_end_ends_in_time() {
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (tcp, _) = listener.accept().await.unwrap();
     let workload = identities().workload(&id("httpbin")).unwrap();
-    let secured = soon(Secured::accept(
-        workload.hbone_acceptor(),
-        tcp,
-        Duration::from_millis(1),
-    ))
-    .await;
+    let secured = soon(Secured::accept(workload.hbone_acceptor(), tcp, Duration::from_millis(1))).await;
     assert_eq!(secured.err().map(|failure| failure.reason), Some(Reason::Timeout));
 }
 
@@ -53,10 +48,7 @@ async fn a_crowd_of_strangers_leaves_open_streams_alone() {
     }
     let mut late = soon(TcpStream::connect(mesh.hbone)).await.unwrap();
     assert_eq!(soon(late.read(&mut [0; 1])).await.unwrap(), 0);
-    assert_eq!(
-        gist(&mesh.server.line().await),
-        (Inbound, "failed", Reason::OutOfResources)
-    );
+    assert_eq!(gist(&mesh.server.line().await), (Inbound, "failed", Reason::OutOfResources));
     ping(&mut client, &mut server).await;
 
     crowd.clear();

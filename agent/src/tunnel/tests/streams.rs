@@ -28,34 +28,19 @@ async fn a_round_trip_is_recorded_at_both_ends() {
 
     let line = mesh.client.line().await;
     assert_eq!(gist(&line), (Outbound, "ok", Reason::PeerHbone));
-    assert_eq!(
-        (line.source, line.destination, line.endpoint),
-        (source, Some(origin), Some(origin))
-    );
+    assert_eq!((line.source, line.destination, line.endpoint), (source, Some(origin), Some(origin)));
     assert_eq!((line.pod, line.peer_pod), (pod("sleep"), Some(pod("httpbin"))));
-    assert_eq!(
-        (line.transport, line.peer_identity),
-        (Some(Transport::Hbone), Some(id("httpbin")))
-    );
+    assert_eq!((line.transport, line.peer_identity), (Some(Transport::Hbone), Some(id("httpbin"))));
     assert_eq!((line.bytes_sent, line.bytes_received), (8, 6));
 
     let line = mesh.server.line().await;
     assert_eq!(gist(&line), (Inbound, "ok", Reason::PeerHbone));
-    assert_eq!(
-        (line.source, line.destination, line.endpoint),
-        (source, Some(origin), None)
-    );
+    assert_eq!((line.source, line.destination, line.endpoint), (source, Some(origin), None));
     assert_eq!((line.pod, line.peer_pod), (pod("httpbin"), Some(pod("sleep"))));
-    assert_eq!(
-        (line.transport, line.peer_identity),
-        (Some(Transport::Hbone), Some(id("sleep")))
-    );
+    assert_eq!((line.transport, line.peer_identity), (Some(Transport::Hbone), Some(id("sleep"))));
     assert_eq!((line.bytes_sent, line.bytes_received), (6, 8));
 
-    assert!(
-        mesh.server.world.clients.lock().unwrap().is_empty(),
-        "the client is withdrawn"
-    );
+    assert!(mesh.server.world.clients.lock().unwrap().is_empty(), "the client is withdrawn");
     mesh.client.no_more_lines().await;
     mesh.server.no_more_lines().await;
 }
@@ -106,14 +91,8 @@ async fn a_reset_of_the_client_reaches_the_server() {
     ping(&mut client, &mut server).await;
     abort(client);
     reset(&mut server).await;
-    assert_eq!(
-        mesh.client.line().await.detail.as_deref(),
-        Some("reset by the application")
-    );
-    assert_eq!(
-        mesh.server.line().await.detail.as_deref(),
-        Some("reset by the peer")
-    );
+    assert_eq!(mesh.client.line().await.detail.as_deref(), Some("reset by the application"));
+    assert_eq!(mesh.server.line().await.detail.as_deref(), Some("reset by the peer"));
 }
 
 #[tokio::test]
@@ -123,14 +102,8 @@ async fn a_reset_of_the_server_reaches_the_client() {
     ping(&mut client, &mut server).await;
     abort(server);
     reset(&mut client).await;
-    assert_eq!(
-        mesh.client.line().await.detail.as_deref(),
-        Some("reset by the peer")
-    );
-    assert_eq!(
-        mesh.server.line().await.detail.as_deref(),
-        Some("reset by the application")
-    );
+    assert_eq!(mesh.client.line().await.detail.as_deref(), Some("reset by the peer"));
+    assert_eq!(mesh.server.line().await.detail.as_deref(), Some("reset by the application"));
 }
 
 #[tokio::test]
@@ -155,10 +128,7 @@ async fn a_reset_reaches_a_server_that_has_received_all() {
 
 /// A sequence that shows any byte that is lost, doubled or moved.
 fn pattern(length: usize) -> Vec<u8> {
-    (0u32..)
-        .flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes())
-        .take(length)
-        .collect()
+    (0u32..).flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes()).take(length).collect()
 }
 
 #[tokio::test]
@@ -178,20 +148,13 @@ async fn large_transfers_arrive_whole_in_both_directions_at_once() {
         server_write.shutdown().await.unwrap();
     };
     let (mut up, mut down) = (Vec::with_capacity(LENGTH), Vec::with_capacity(LENGTH));
-    let arrivals = async {
-        tokio::try_join!(
-            server_read.read_to_end(&mut up),
-            client_read.read_to_end(&mut down)
-        )
-    };
+    let arrivals =
+        async { tokio::try_join!(server_read.read_to_end(&mut up), client_read.read_to_end(&mut down)) };
     let (.., arrived) = soon(async { tokio::join!(upload, download, arrivals) }).await;
     arrived.unwrap();
     assert!(up == data && down == data);
     let line = mesh.client.line().await;
-    assert_eq!(
-        (line.bytes_sent, line.bytes_received),
-        (LENGTH as u64, LENGTH as u64)
-    );
+    assert_eq!((line.bytes_sent, line.bytes_received), (LENGTH as u64, LENGTH as u64));
 }
 
 #[tokio::test]

@@ -23,10 +23,7 @@ async fn plaintext_goes_straight_to_the_endpoint() {
     drop(server);
     soon(client.read_to_end(&mut Vec::new())).await.unwrap();
     let line = mesh.client.line().await;
-    assert_eq!(
-        (line.transport, line.bytes_sent, line.bytes_received),
-        (Some(Transport::Plaintext), 4, 4)
-    );
+    assert_eq!((line.transport, line.bytes_sent, line.bytes_received), (Some(Transport::Plaintext), 4, 4));
 
     let client = mesh.connect_by(Verdict::Plaintext, address).await;
     let (mut server, _) = soon(listener.accept()).await.unwrap();
@@ -49,10 +46,7 @@ async fn a_sidecar_is_spoken_to_on_its_own_port() {
     let (listener, address) = mesh.app().await;
     let mut client = mesh.connect_by(Verdict::Sidecar(id("reviews")), address).await;
     let mut server = sidecar(&mesh, &listener).await.unwrap();
-    assert_eq!(
-        VerifiedPeer::of_client(server.get_ref().1).unwrap().id(),
-        &id("sleep")
-    );
+    assert_eq!(VerifiedPeer::of_client(server.get_ref().1).unwrap().id(), &id("sleep"));
 
     let (mut question, mut answer) = (String::new(), String::new());
     soon(client.write_all(b"question")).await.unwrap();
@@ -65,10 +59,7 @@ async fn a_sidecar_is_spoken_to_on_its_own_port() {
 
     let line = mesh.client.line().await;
     assert_eq!(gist(&line), (Outbound, "ok", Reason::PeerHbone));
-    assert_eq!(
-        (line.transport, line.peer_identity),
-        (Some(Transport::Sidecar), Some(id("reviews")))
-    );
+    assert_eq!((line.transport, line.peer_identity), (Some(Transport::Sidecar), Some(id("reviews"))));
     assert_eq!((line.bytes_sent, line.bytes_received), (8, 6));
 }
 
@@ -79,10 +70,7 @@ async fn a_sidecar_that_is_somebody_else_gets_no_byte() {
     let impostor = sidecar(&mesh, &listener);
     let (accepted, ()) = tokio::join!(impostor, mesh.refuses(Verdict::Sidecar(id("ratings")), address));
     assert!(accepted.is_err());
-    assert_eq!(
-        gist(&mesh.client.line().await),
-        (Outbound, "refused", Reason::WrongIdentity)
-    );
+    assert_eq!(gist(&mesh.client.line().await), (Outbound, "refused", Reason::WrongIdentity));
 }
 
 #[tokio::test]

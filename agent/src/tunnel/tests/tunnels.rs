@@ -10,11 +10,7 @@ use super::fixture::{Mesh, abort, ping, soon};
 /// How many tunnels lead to the pod: established connections of its HBONE port.
 fn tunnels(mesh: &Mesh) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let local = format!(
-        "{:08X}:{:04X}",
-        u32::from_le_bytes([127, 0, 0, 3]),
-        mesh.hbone.port()
-    );
+    let local = format!("{:08X}:{:04X}", u32::from_le_bytes([127, 0, 0, 3]), mesh.hbone.port());
     let established = |line: &&str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         fields[1] == local && fields[3] == "01"
@@ -32,19 +28,8 @@ async fn first_connections_at_once_share_one_tunnel() {
         servers.push(soon(listener.accept()).await.unwrap().0);
     }
     assert_eq!(tunnels(&mesh), 1);
-    let peers: HashSet<_> = mesh
-        .server
-        .world
-        .clients
-        .lock()
-        .unwrap()
-        .values()
-        .copied()
-        .collect();
-    let sources: HashSet<_> = clients
-        .iter()
-        .map(|client| client.local_addr().unwrap())
-        .collect();
+    let peers: HashSet<_> = mesh.server.world.clients.lock().unwrap().values().copied().collect();
+    let sources: HashSet<_> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
     assert_eq!(peers, sources);
 }
 

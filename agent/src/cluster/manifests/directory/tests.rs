@@ -27,11 +27,7 @@ impl Followed {
         let mut manifests = ManifestDir::open(&directory).unwrap();
         manifests.load(&cluster).unwrap();
         let task = spawn(manifests.run(cluster.clone()));
-        Self {
-            parent,
-            cluster,
-            task,
-        }
+        Self { parent, cluster, task }
     }
 
     /// A path in the directory.
@@ -47,16 +43,11 @@ impl Followed {
     /// The pods that are known.
     fn pods(&self) -> Vec<String> {
         let index = self.cluster.read();
-        index
-            .local_pods("a")
-            .iter()
-            .map(|local| local.pod.to_string())
-            .collect()
+        index.local_pods("a").iter().map(|local| local.pod.to_string()).collect()
     }
 
     async fn expect_pods(&self, expected: &[&str]) {
-        self.wait(|| self.pods() == expected, || format!("{:?}", self.pods()))
-            .await;
+        self.wait(|| self.pods() == expected, || format!("{:?}", self.pods())).await;
     }
 
     async fn wait(&self, done: impl Fn() -> bool, found: impl Fn() -> String) {
@@ -131,18 +122,11 @@ async fn a_broken_file_is_listed_until_it_is_whole() {
     let followed = Followed::new(&[("a.yaml", &pod("a", "10.0.0.1"))]);
     let problems = || followed.cluster.problems();
     fs::write(followed.path("a.yaml"), "a: [").unwrap();
-    followed
-        .wait(|| problems().len() == 1, || format!("{:?}", problems()))
-        .await;
-    assert_eq!(
-        (problems()[0].file.as_str(), problems()[0].document),
-        ("a.yaml", Some(1))
-    );
+    followed.wait(|| problems().len() == 1, || format!("{:?}", problems())).await;
+    assert_eq!((problems()[0].file.as_str(), problems()[0].document), ("a.yaml", Some(1)));
     assert_eq!(followed.pods(), ["ns/a"]);
     fs::write(followed.path("a.yaml"), pod("b", "10.0.0.1")).unwrap();
-    followed
-        .wait(|| problems().is_empty(), || format!("{:?}", problems()))
-        .await;
+    followed.wait(|| problems().is_empty(), || format!("{:?}", problems())).await;
     assert_eq!(followed.pods(), ["ns/b"]);
 }
 
@@ -151,9 +135,7 @@ async fn a_file_that_is_not_text_keeps_what_it_said() {
     let followed = Followed::new(&[("a.yaml", &pod("a", "10.0.0.1"))]);
     let problems = || followed.cluster.problems();
     fs::write(followed.path("a.yaml"), [0xff, 0xfe, 0x00]).unwrap();
-    followed
-        .wait(|| problems().len() == 1, || format!("{:?}", problems()))
-        .await;
+    followed.wait(|| problems().len() == 1, || format!("{:?}", problems())).await;
     assert_eq!(followed.pods(), ["ns/a"]);
 }
 
@@ -163,9 +145,7 @@ async fn a_directory_that_went_away_keeps_what_it_said_until_it_is_back() {
     let directory = followed.beside(NAME);
     fs::rename(&directory, followed.beside("away")).unwrap();
     let problems = || followed.cluster.problems();
-    followed
-        .wait(|| problems().len() == 1, || format!("{:?}", problems()))
-        .await;
+    followed.wait(|| problems().len() == 1, || format!("{:?}", problems())).await;
     assert_eq!(problems()[0].file, directory.display().to_string());
     assert_eq!(followed.pods(), ["ns/a"]);
 
@@ -181,13 +161,8 @@ async fn a_directory_that_went_away_keeps_what_it_said_until_it_is_back() {
 
 #[test]
 fn a_directory_that_cannot_be_read_is_named() {
-    let error = ManifestDir::open(Path::new("/nonexistent/manifests"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("cannot read the manifest directory /nonexistent/manifests: "),
-        "{error}"
-    );
+    let error = ManifestDir::open(Path::new("/nonexistent/manifests")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the manifest directory /nonexistent/manifests: "), "{error}");
 }
 
 #[test]
@@ -207,9 +182,7 @@ async fn what_says_the_same_again_is_no_change() {
     manifests.load(&followed.cluster).unwrap();
     assert_eq!(followed.cluster.read().revision(), revision);
     assert!(!changes.has_changed().unwrap());
-    followed
-        .cluster
-        .update(|index| index.reset(Kind::Pod, Vec::new()));
+    followed.cluster.update(|index| index.reset(Kind::Pod, Vec::new()));
     assert!(changes.has_changed().unwrap());
     assert_eq!(*changes.borrow_and_update(), revision + 1);
 }

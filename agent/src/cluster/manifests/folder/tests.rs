@@ -21,10 +21,7 @@ fn put(folder: &mut Folder, name: &str, documents: &[&str]) {
 fn told(folder: &Folder) -> (Vec<String>, Vec<String>) {
     let contents = folder.contents();
     let objects = contents.objects.keys().map(ToString::to_string).collect();
-    (
-        objects,
-        contents.problems.iter().map(ToString::to_string).collect(),
-    )
+    (objects, contents.problems.iter().map(ToString::to_string).collect())
 }
 
 fn object(text: &str) -> Object {
@@ -33,11 +30,7 @@ fn object(text: &str) -> Object {
 }
 
 fn is_in_force(folder: &Folder, text: &str) -> bool {
-    folder
-        .contents()
-        .objects
-        .values()
-        .any(|found| *found == object(text))
+    folder.contents().objects.values().any(|found| *found == object(text))
 }
 
 #[test]
@@ -72,11 +65,7 @@ fn what_cannot_be_told_may_be_anything_that_the_file_said() {
         put(&mut folder, "f.yaml", &[NAMESPACE, STRICT]);
         put(&mut folder, "f.yaml", &[broken, OTHER]);
         let (objects, problems) = told(&folder);
-        assert_eq!(
-            objects,
-            ["Namespace ns", "Namespace other", "PeerAuthentication ns/p"],
-            "{broken}"
-        );
+        assert_eq!(objects, ["Namespace ns", "Namespace other", "PeerAuthentication ns/p"], "{broken}");
         assert!(problems[0].starts_with("f.yaml, document 1"), "{problems:?}");
     }
 }
