@@ -74,8 +74,6 @@ enum Source {
     Crate(&'static [&'static str]),
 }
 
-const LLVM: &str = "/usr/lib/llvm-22";
-
 #[rustfmt::skip]
 const PIECES: &[Piece] = &[
     Piece::debian("a compiler for the kernel programs", Purpose::Build, Found::EbpfCompiler, &["rustc-web", "cargo-web", "rust-web-src"]),
@@ -138,7 +136,7 @@ impl Piece {
     fn remedy(&self) -> String {
         match self.source {
             Source::Debian(packages) => format!("apt-get install {}", packages.join(" ")),
-            Source::Crate(arguments) => shown(&cargo_install(arguments)),
+            Source::Crate(arguments) => format!("{} {}", variables(), shown(&cargo_install(arguments))),
         }
     }
 }
@@ -155,9 +153,9 @@ fn by_hand(missing: &[&Piece]) -> anyhow::Error {
         .iter()
         .map(|piece| format!("\n  {}: {}", piece.name, piece.remedy()))
         .collect();
+    let lines = lines.concat();
     anyhow::anyhow!(
-        "something is missing, and only root on Debian has it installed from here; as root:{}",
-        lines.concat()
+        "only root on Debian has what is missing installed from here; what is missing, and what installs it:{lines}"
     )
 }
 
@@ -191,14 +189,22 @@ impl Piece {
     }
 }
 
-/// Both variables name the LLVM that Debian's rustc is built with; bpf-linker's build script reads one, that of its
-/// LLVM bindings the other.
 fn cargo_install(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
     cargo
         .args(["install", "--locked"])
         .args(arguments)
         .current_dir(places::root());
-    cargo.env("LLVM_PREFIX", LLVM).env("LLVM_SYS_221_PREFIX", LLVM);
+    cargo.envs(LLVM);
     cargo
+}
+
+/// The LLVM that Debian's rustc is built with: bpf-linker's build script reads one, that of its LLVM bindings the other.
+const LLVM: [(&str, &str); 2] = [
+    ("LLVM_PREFIX", "/usr/lib/llvm-22"),
+    ("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"),
+];
+
+fn variables() -> String {
+    LLVM.map(|(name, value)| format!("{name}={value}")).join(" ")
 }
