@@ -11,9 +11,9 @@ use culvert::{
     cluster::{Captured, Cluster, Index, Settings, manifests::ManifestDir},
     enroll::{Enroller, Parts},
     identity::{Authority, Identities},
-    kernel::{Failure, Options, Pins, Programs, Requirements},
-    observe::{AccessLog, PlaintextLog},
-    tunnel::Workers,
+    kernel::{Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
+    observe::{AccessLog, Observer, PlaintextLog},
+    tunnel::{Decide, Workers},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -45,10 +45,7 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     let kernel = Options { failure: options.failure, log: options.kernel_log };
     let (mut programs, mut maps) = Programs::load(&kernel)?;
     spawn_kernel_log(&mut programs, &options);
-    let (observer, ids) = (Arc::new(AccessLog), maps.for_workers()?);
-    let open = move || ids.open().map_err(io::Error::other);
-    let workers = Workers::start(options.workers.get(), Arc::new(cluster.clone()), observer, open)
-        .context("cannot start the workers")?;
+    let workers = start_workers(&options, &cluster, maps.for_workers()?)?;
     let events = maps.events().transpose()?;
 
     tokio::spawn(manifests.run(cluster.clone()));
@@ -127,6 +124,13 @@ async fn finish(enroller: Enroller, options: &AgentOptions) -> Result<()> {
         info!(cut, "ended; what has to be captured is refused until an agent comes back, or `culvert detach` is run");
     }
     Ok(())
+}
+
+fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) -> Result<Workers> {
+    let decide: Arc<dyn Decide> = Arc::new(cluster.clone());
+    let observer: Arc<dyn Observer> = Arc::new(AccessLog);
+    let open = move || maps.open().map_err(io::Error::other);
+    Workers::start(options.workers.get(), &decide, &observer, open).context("cannot start the workers")
 }
 
 fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {

@@ -4,6 +4,7 @@ use aya_ebpf::{
     bindings::sk_action::{SK_DROP, SK_PASS},
     programs::SkLookupContext,
 };
+use aya_log_ebpf::debug;
 use culvert_abi::{HBONE_PORT, SocketAddress, port_mode};
 
 use crate::{context::address_of_family, maps::PORTS};
@@ -46,7 +47,10 @@ fn decide(ctx: &SkLookupContext) -> Outcome {
     // SAFETY: an entry is one word.
     let mode = unsafe { PORTS.get(local).or_else(|| PORTS.get(SocketAddress::new(local.address, 0))) };
     match mode {
-        Some(&port_mode::STRICT) => Outcome::Strict,
+        Some(&port_mode::STRICT) => {
+            debug!(ctx, "refused plaintext to port {} from interface {}", local.port, interface);
+            Outcome::Strict
+        }
         _ => Outcome::Open,
     }
 }

@@ -10,7 +10,7 @@ use culvert_policy::{HostRules, PeerStatus, SpiffeId};
 
 use super::{
     Captured, Index, PodRef,
-    model::{Pod, Service, ServicePort},
+    model::{EndpointSlice, Pod, Service, ServicePort},
 };
 
 /// A name under which an address is called on one port.
@@ -62,40 +62,47 @@ impl Index {
         }
     }
 
-    /// The headless Services with this address as an endpoint on this port, ready or not: who has the address
-    /// from an earlier answer of the DNS still means the Service.
+    /// The names of an address on one port: the headless Services that it is an endpoint of.
     pub(super) fn aliases(&self, address: SocketAddr) -> impl Iterator<Item = Alias<'_>> {
-        let slices = self.files.slices_by_address.get(&address.ip());
-        slices.flat_map(move |(service, slice)| {
-            let service = self
-                .files
-                .services
-                .get(service)
-                .filter(|service| service.headless);
-            let slice = service.and_then(|it| self.files.backends.get(&it.reference())?.slice(slice));
-            let ports = slice.into_iter().flat_map(|slice| &slice.ports);
-            let names = ports
-                .filter(move |(_, number)| *number == address.port())
-                .map(|(name, _)| name);
-            names.filter_map(move |name| {
-                let service = service?;
-                Some(Alias {
-                    service,
-                    port: service.ports.iter().find(|port| port.name == *name)?,
-                })
+        let named = self
+            .headless_slices(address.ip())
+            .flat_map(move |(service, slice)| {
+                let ports = slice
+                    .ports
+                    .iter()
+                    .filter(move |(_, number)| *number == address.port());
+                ports.map(move |(name, _)| (service, name))
+            });
+        named.filter_map(|(service, name)| {
+            Some(Alias {
+                service,
+                port: service.port_named(name)?,
             })
         })
     }
 
-    /// The ports on which an address has aliases.
+    /// The ports on which an address may have names.
     pub(super) fn alias_ports(&self, address: IpAddr) -> BTreeSet<u16> {
-        let slices = self.files.slices_by_address.get(&address);
-        let headless =
-            slices.filter(|(service, _)| self.files.services.get(service).is_some_and(|it| it.headless));
-        let found = headless.filter_map(|(service, slice)| self.files.backends.get(service)?.slice(slice));
-        found
-            .flat_map(|slice| slice.ports.iter().map(|(_, number)| *number))
+        self.headless_slices(address)
+            .flat_map(|(_, slice)| &slice.ports)
+            .map(|(_, number)| *number)
             .collect()
+    }
+
+    /// The slices of headless Services that an address is in, ready or not: who has it from an earlier answer of the
+    /// DNS still means the Service.
+    fn headless_slices(&self, address: IpAddr) -> impl Iterator<Item = (&Service, &EndpointSlice)> {
+        self.files
+            .slices_by_address
+            .get(&address)
+            .filter_map(|(service, slice)| {
+                let found = self
+                    .files
+                    .services
+                    .get(service)
+                    .filter(|service| service.headless)?;
+                Some((&**found, self.files.backends.get(service)?.slice(slice)?))
+            })
     }
 
     /// The rules that clients of a namespace have for a Service.

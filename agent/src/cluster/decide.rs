@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use culvert_policy::{
-    Admission, Choice, HostRules, Labels, Mode, PeerStatus, PortModes, Question, Reason, admit_hbone,
+    Admission, Choice, ClientTls, Labels, Mode, PeerStatus, PortModes, Question, Reason, admit_hbone,
     admit_plaintext, choose,
 };
 
@@ -18,6 +18,14 @@ pub(super) struct Peer<'a> {
     pub(super) pod: Option<&'a Pod>,
     pub(super) status: PeerStatus,
     pub(super) mode: Mode,
+}
+
+impl Peer<'_> {
+    /// Those of its pod: subsets of rules go by them.
+    pub(super) fn labels(&self) -> &Labels {
+        static UNLABELLED: Labels = Labels::new();
+        self.pod.map_or(&UNLABELLED, |pod| &pod.labels)
+    }
 }
 
 impl Index {
@@ -78,17 +86,10 @@ impl Index {
             .map_or(&[], |backends| backends.ready(&port.name, ipv6))
     }
 
-    /// The client's choice for an endpoint of a Service, on that port of the Service; or for an address that is no
-    /// Service's.
-    pub(super) fn choose(
-        &self,
-        peer: &Peer<'_>,
-        host: Option<(&HostRules<'_>, u16)>,
-    ) -> Result<Choice, Reason> {
-        let unlabelled = Labels::new();
-        let labels = peer.pod.map_or(&unlabelled, |pod| &pod.labels);
+    /// The client's choice for an endpoint, by what rules say of it.
+    pub(super) fn choose(&self, peer: &Peer<'_>, rule: Option<ClientTls>) -> Result<Choice, Reason> {
         choose(Question {
-            rule: host.and_then(|(rules, service_port)| rules.tls(service_port, labels)),
+            rule,
             auto_mtls: self.settings.auto_mtls,
             status: peer.status,
             mode: peer.mode,
@@ -96,7 +97,7 @@ impl Index {
     }
 
     /// The choice of clients of a namespace for an address that is no Service's own. Of several headless Services
-    /// that it is an endpoint of, the oldest with a rule for it counts.
+    /// that it is an endpoint of, the oldest for which a rule decides counts.
     pub(super) fn choose_direct(
         &self,
         client_namespace: &str,
@@ -105,11 +106,11 @@ impl Index {
         let peer = self.direct_peer(address);
         let mut aliases: Vec<_> = self.aliases(address).collect();
         aliases.sort_by_key(|alias| &alias.service.meta);
-        let ruled = aliases
-            .iter()
-            .map(|alias| (self.rules(client_namespace, alias.service), alias.port.number));
-        let ruled = ruled.into_iter().find(|(rules, _)| !rules.is_empty());
-        self.choose(&peer, ruled.as_ref().map(|(rules, port)| (rules, *port)))
+        let rule = aliases.iter().find_map(|alias| {
+            self.rules(client_namespace, alias.service)
+                .tls(alias.port.number, peer.labels())
+        });
+        self.choose(&peer, rule)
     }
 
     /// The choice of clients for a port of an address that nothing singles out.

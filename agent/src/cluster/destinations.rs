@@ -70,7 +70,7 @@ impl Index {
         namespaces.iter().any(|namespace| {
             let rules = self.rules(namespace, service);
             let mut peers = backends.iter().map(|backend| self.backend_peer(backend));
-            peers.any(|peer| !is_plaintext(self.choose(&peer, Some((&rules, port.number)))))
+            peers.any(|peer| !is_plaintext(self.choose(&peer, rules.tls(port.number, peer.labels()))))
         })
     }
 

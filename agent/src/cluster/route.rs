@@ -83,12 +83,10 @@ impl Index {
             return self_call(client, backend.address);
         }
         let peer = self.backend_peer(backend);
-        let rules = self.rules(&client.namespace, service);
-        self.peer_route(
-            backend.address,
-            &peer,
-            self.choose(&peer, Some((&rules, port.number))),
-        )
+        let rule = self
+            .rules(&client.namespace, service)
+            .tls(port.number, peer.labels());
+        self.peer_route(backend.address, &peer, self.choose(&peer, rule))
     }
 
     fn direct_route(&self, client: &PodRef, origin: SocketAddr) -> Route {

@@ -76,7 +76,6 @@ pub(super) fn watch_peer(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10));
-    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
     socket.set_tcp_user_timeout(Some(Duration::from_mins(1)))
 }

@@ -176,7 +176,11 @@ async fn accept(
 ) {
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => accepted(&enrolled, stream, canonical(from)),
+            Ok((stream, from)) => {
+                // Fails only on a socket that is broken, which its first use shows as well.
+                let _ = stream.set_nodelay(true);
+                accepted(&enrolled, stream, canonical(from));
+            }
             Err(error) => {
                 tracing::warn!(pod = %enrolled.pod, %error, "accepting failed; raise the limit of open files");
                 sleep(ACCEPT_AGAIN).await;

@@ -1,4 +1,5 @@
-//! From a pod's application to its peer.
+//! From a pod's application to its peer. The way is chosen once: a connection that is open goes on as it is when the
+//! cluster would choose otherwise by now. What must end then, the server's side ends.
 
 use std::{net::SocketAddr, rc::Rc};
 

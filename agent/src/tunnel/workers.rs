@@ -38,12 +38,12 @@ impl Workers {
     /// Starts `count` threads. Each makes its own view of the kernel's maps, by `kernel`.
     pub fn start<K: Kernel>(
         count: usize,
-        decide: &Arc<dyn Decide>,
-        observer: &Arc<dyn Observer>,
+        decide: Arc<dyn Decide>,
+        observer: Arc<dyn Observer>,
         kernel: impl Fn() -> io::Result<K> + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let start = |index| {
-            let (decide, observer, kernel) = (Arc::clone(decide), Arc::clone(observer), kernel.clone());
+        let start = move |index| {
+            let (decide, observer, kernel) = (Arc::clone(&decide), Arc::clone(&observer), kernel.clone());
             let context = move || {
                 Ok(Context {
                     kernel: Box::new(kernel()?),

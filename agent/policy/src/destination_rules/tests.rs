@@ -116,6 +116,7 @@ fn the_narrowest_setting_wins() {
         subset("plain", TrafficPolicy::default()),
         subset("whole", policy(Some(Mutual), &[])),
         subset("ports", both),
+        subset("port", policy(None, &[(80, Some(IstioMutual))])),
     ];
     let rules = collect(&[subsets]);
     for (version, expected) in [
@@ -123,6 +124,7 @@ fn the_narrowest_setting_wins() {
         ("plain", [Some(Simple), None, Some(Disable)]),
         ("whole", [Some(Mutual), Some(Mutual), Some(Mutual)]),
         ("ports", [Some(IstioMutual), None, Some(Mutual)]),
+        ("port", [Some(IstioMutual), None, Some(Disable)]),
     ] {
         let found = rules.for_host("full", HOST, "full");
         let seen = [80, 81, 82].map(|port| found.tls(port, &labels(&[("version", version)])));

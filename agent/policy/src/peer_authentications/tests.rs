@@ -165,6 +165,13 @@ fn a_selector_is_for_its_own_namespace_and_labels() {
     );
 }
 
+#[test]
+fn a_replaced_policy_leaves_nothing_behind() {
+    let older = policy(1, "full", "a", set(Strict));
+    let newer = policy(2, "full", "a", set(Disable));
+    assert_eq!(modes(&[older, newer]), [Disable; 3]);
+}
+
 fn any_policy() -> impl Strategy<Value = PeerAuthentication> {
     let mode = prop_oneof![
         Just(UNSET),

@@ -18,10 +18,10 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::folder::{Contents, Folder};
-use crate::cluster::{Cluster, Index, ObjectKey};
+use crate::cluster::{Cluster, Index, ObjectKey, Problem};
 
 /// A directory of manifests: files named `*.yaml`, `*.yml` or `*.json`, subdirectories left aside.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl ManifestDir {
             self.changed.notified().await;
             self.settle().await;
             if let Err(error) = self.load(&cluster) {
-                error!(%error, "the last known manifests stay in force");
+                self.report_lost(&cluster, &error);
                 self.wait_for_return(&cluster).await;
             }
         }
@@ -129,6 +129,19 @@ impl ManifestDir {
     async fn settle(&self) {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && timeout(QUIET, self.changed.notified()).await.is_ok() {}
+    }
+
+    fn report_lost(&self, cluster: &Cluster, error: &ManifestDirError) {
+        let file = self.path.display().to_string();
+        let reason = format!("{error}; what it said last stays in force");
+        let lost = Problem {
+            file,
+            document: None,
+            object: None,
+            field: String::new(),
+            reason,
+        };
+        report(cluster, [self.folder.contents().problems, vec![lost]].concat());
     }
 
     async fn wait_for_return(&mut self, cluster: &Cluster) {
@@ -169,9 +182,7 @@ impl ManifestDir {
             }
         });
         self.applied = now;
-        for problem in cluster.report(problems) {
-            warn!(%problem, "manifest not taken in");
-        }
+        report(cluster, problems);
     }
 
     fn unreadable(&self, source: io::Error) -> ManifestDirError {
@@ -179,6 +190,12 @@ impl ManifestDir {
             path: self.path.clone(),
             source,
         }
+    }
+}
+
+fn report(cluster: &Cluster, problems: Vec<Problem>) {
+    for problem in cluster.report(problems) {
+        warn!(%problem, "manifest not taken in");
     }
 }
 

@@ -49,6 +49,10 @@ impl Service {
         format!("{}.{}.svc.{cluster_domain}", self.meta.name, self.meta.namespace)
     }
 
+    pub(in super::super) fn port_named(&self, name: &str) -> Option<&ServicePort> {
+        self.ports.iter().find(|port| *port.name == *name)
+    }
+
     pub(in super::super) fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|port| port.number == number)
     }

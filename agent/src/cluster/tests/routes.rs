@@ -159,6 +159,24 @@ fn rules_reach_services_and_the_pods_of_headless_ones() {
 }
 
 #[test]
+fn of_several_names_the_oldest_with_a_rule_that_decides_counts() {
+    let mut elsewhere = destination_rule("ns", "headless", "DISABLE");
+    elsewhere["metadata"]["name"] = json!("elsewhere");
+    elsewhere["spec"]["trafficPolicy"] =
+        json!({"portLevelSettings": [{"port": {"number": 81}, "tls": {"mode": "DISABLE"}}]});
+    let index = with(&[
+        service("ns", "later", "None"),
+        slice("ns", "later", &["10.0.0.2"]),
+        elsewhere,
+        destination_rule("ns", "later", "DISABLE"),
+    ]);
+    assert_eq!(
+        decision(&index, "10.0.0.2:8080"),
+        (Verdict::Plaintext, Reason::RuleDisable)
+    );
+}
+
+#[test]
 fn an_endpoint_of_a_headless_service_is_one_even_when_it_is_not_ready() {
     let mut unready = slice("ns", "headless", &["10.0.0.3"]);
     unready["endpoints"][0]["conditions"] = json!({"ready": false});

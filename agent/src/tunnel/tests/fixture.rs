@@ -175,7 +175,7 @@ impl Node {
         let kernel = Arc::clone(&world);
         let decide: Arc<dyn Decide> = Arc::new(Played(Arc::clone(&world)));
         let observer: Arc<dyn Observer> = Arc::new(Reporter(report));
-        let workers = Workers::start(1, &decide, &observer, move || Ok(Played(Arc::clone(&kernel)))).unwrap();
+        let workers = Workers::start(1, decide, observer, move || Ok(Played(Arc::clone(&kernel)))).unwrap();
         workers.add(Pod {
             pod: pod(name),
             netns: Netns::current().unwrap(),

@@ -6,32 +6,42 @@ use tokio::task::{JoinHandle, spawn};
 use super::*;
 use crate::cluster::{Kind, testing};
 
+const NAME: &str = "manifests";
+
 /// A directory that is followed, and the cluster that it feeds.
 struct Followed {
-    directory: TempDir,
+    parent: TempDir,
     cluster: Cluster,
     task: JoinHandle<()>,
 }
 
 impl Followed {
     fn new(files: &[(&str, &str)]) -> Self {
-        let directory = TempDir::new().unwrap();
+        let parent = TempDir::new().unwrap();
+        let directory = parent.path().join(NAME);
+        fs::create_dir(&directory).unwrap();
         for (name, text) in files {
-            fs::write(directory.path().join(name), text).unwrap();
+            fs::write(directory.join(name), text).unwrap();
         }
         let cluster = Cluster::new(Index::new(testing::settings()));
-        let mut manifests = ManifestDir::open(directory.path()).unwrap();
+        let mut manifests = ManifestDir::open(&directory).unwrap();
         manifests.load(&cluster).unwrap();
         let task = spawn(manifests.run(cluster.clone()));
         Self {
-            directory,
+            parent,
             cluster,
             task,
         }
     }
 
+    /// A path in the directory.
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.beside(NAME).join(name)
+    }
+
+    /// A path beside the directory.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.parent.path().join(name)
     }
 
     /// The pods that are known.
@@ -149,23 +159,24 @@ async fn a_file_that_is_not_text_keeps_what_it_said() {
 
 #[tokio::test]
 async fn a_directory_that_went_away_keeps_what_it_said_until_it_is_back() {
-    let followed = Followed::new(&[]);
-    let path = followed.path("inner");
-    fs::create_dir(&path).unwrap();
-    fs::write(path.join("a.yaml"), pod("a", "10.0.0.1")).unwrap();
-    let mut manifests = ManifestDir::open(&path).unwrap();
-    manifests.load(&followed.cluster).unwrap();
-    let task = spawn(manifests.run(followed.cluster.clone()));
-    let next = followed.path("next");
+    let followed = Followed::new(&[("a.yaml", &pod("a", "10.0.0.1"))]);
+    let directory = followed.beside(NAME);
+    fs::rename(&directory, followed.beside("away")).unwrap();
+    let problems = || followed.cluster.problems();
+    followed
+        .wait(|| problems().len() == 1, || format!("{:?}", problems()))
+        .await;
+    assert_eq!(problems()[0].file, directory.display().to_string());
+    assert_eq!(followed.pods(), ["ns/a"]);
+
+    let next = followed.beside("next");
     fs::create_dir(&next).unwrap();
     fs::write(next.join("a.yaml"), pod("b", "10.0.0.1")).unwrap();
-    fs::remove_dir_all(&path).unwrap();
-    assert!(followed.pods() == ["ns/a"] || followed.pods().is_empty());
-    fs::rename(&next, &path).unwrap();
+    fs::rename(&next, &directory).unwrap();
     followed.expect_pods(&["ns/b"]).await;
-    fs::write(path.join("b.yaml"), pod("c", "10.0.0.2")).unwrap();
+    fs::write(followed.path("b.yaml"), pod("c", "10.0.0.2")).unwrap();
     followed.expect_pods(&["ns/b", "ns/c"]).await;
-    task.abort();
+    assert_eq!(problems(), []);
 }
 
 #[test]
@@ -191,7 +202,7 @@ fn a_file_of_any_size_is_bounded() {
 async fn what_says_the_same_again_is_no_change() {
     let followed = Followed::new(&[("a.yaml", &pod("a", "10.0.0.1"))]);
     let revision = followed.cluster.read().revision();
-    let mut manifests = ManifestDir::open(followed.directory.path()).unwrap();
+    let mut manifests = ManifestDir::open(&followed.beside(NAME)).unwrap();
     let mut changes = followed.cluster.changed();
     manifests.load(&followed.cluster).unwrap();
     assert_eq!(followed.cluster.read().revision(), revision);
