@@ -56,10 +56,18 @@ fn manifest() -> std::path::PathBuf {
     places::root().join("ebpf/Cargo.toml")
 }
 
+/// Documentation is for who works on this, so it may lead to what is private.
+const RUSTDOCFLAGS: &str = "-D warnings -A rustdoc::private_intra_doc_links";
+
 fn documentation() -> Command {
     let mut doc = cargo("doc");
-    doc.args(["--release", "--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings");
+    doc.args([
+        "--release",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ])
+    .env("RUSTDOCFLAGS", RUSTDOCFLAGS);
     doc
 }
 
