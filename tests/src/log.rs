@@ -102,3 +102,57 @@ impl Log {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Write, pipe};
+
+    use super::*;
+    use crate::DEADLINE;
+
+    fn wait_for(log: &Log, word: &str) -> Option<()> {
+        log.wait_for(Instant::now() + DEADLINE, |line| {
+            line.text.contains(word).then_some(())
+        })
+    }
+
+    #[test]
+    fn a_line_is_found_before_it_comes_and_after() {
+        let (reader, mut writer) = pipe().unwrap();
+        let log = Log::default();
+        log.follow(reader);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait_for(&log, "ready"));
+            writeln!(writer, "starting\nready").unwrap();
+            assert!(waiting.join().unwrap().is_some());
+        });
+        assert!(wait_for(&log, "starting").is_some());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_process_that_has_ended() {
+        let (reader, writer) = pipe().unwrap();
+        let log = Log::default();
+        log.follow(reader);
+        drop(writer);
+        let begin = Instant::now();
+        assert!(wait_for(&log, "ready").is_none());
+        assert!(begin.elapsed() < DEADLINE);
+    }
+
+    #[test]
+    fn what_a_line_says_is_there_if_it_is_json() {
+        let (reader, mut writer) = pipe().unwrap();
+        let log = Log::default();
+        log.follow(reader);
+        writer.write_all(b"{\"message\":\"ready\"}\nready").unwrap();
+        drop(writer);
+        assert!(wait_for(&log, "nothing").is_none());
+        let said: Vec<_> = log
+            .lines()
+            .into_iter()
+            .map(|line| line.json["message"] == "ready")
+            .collect();
+        assert_eq!(said, [true, false]);
+    }
+}

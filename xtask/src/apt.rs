@@ -1,7 +1,9 @@
 //! Debian's packages, without questions.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
     time::{Duration, SystemTime},
@@ -17,9 +19,10 @@ pub(crate) fn is_usable() -> bool {
     rustix::process::geteuid().is_root() && places::command("apt-get").is_some()
 }
 
-/// Installs packages; reads the package lists first when they are old, and again when that did not do.
+/// Installs packages, starts none of their services; reads the package lists first when they are old, and again when that did not do.
 pub(crate) fn install(steps: &Steps, packages: &[&str]) -> anyhow::Result<()> {
     say(&format!("installing from Debian: {}", packages.join(" ")));
+    let _quiet = Quiet::begin()?;
     if lists_are_old() {
         update(steps)?;
         return steps.run("apt-get install", &mut install_command(packages));
@@ -46,6 +49,36 @@ fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.args(["--option", "DPkg::Lock::Timeout=120"]).env("DEBIAN_FRONTEND", "noninteractive");
     command
+}
+
+/// While this is there, packages start no services: nginx would take the machine's port 80.
+struct Quiet {
+    /// Whether the answer is ours to take back, or the machine's own.
+    ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// The answer "forbidden" (invoke-rc.d's exit status 101).
+const NO_SERVICES: &str = "#!/bin/sh\nexit 101\n";
+
+impl Quiet {
+    fn begin() -> io::Result<Self> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { ours: false });
+        }
+        fs::write(POLICY, NO_SERVICES)?;
+        fs::set_permissions(POLICY, Permissions::from_mode(0o755))?;
+        Ok(Self { ours: true })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if self.ours {
+            // Left behind it would only be found and kept; there is nobody to tell.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
 }
 
 const OLD: Duration = Duration::from_hours(24);

@@ -74,8 +74,6 @@ enum Source {
     Crate(&'static [&'static str]),
 }
 
-const LLVM: &str = "/usr/lib/llvm-22";
-
 #[rustfmt::skip]
 const PIECES: &[Piece] = &[
     Piece::debian("a compiler for the kernel programs", Purpose::Build, Found::EbpfCompiler, &["rustc-web", "cargo-web", "rust-web-src"]),
@@ -109,11 +107,21 @@ impl Piece {
         found: Found,
         packages: &'static [&'static str],
     ) -> Self {
-        Self { name, purpose, found, source: Source::Debian(packages) }
+        Self {
+            name,
+            purpose,
+            found,
+            source: Source::Debian(packages),
+        }
     }
 
     const fn cargo(name: &'static str, purpose: Purpose, arguments: &'static [&'static str]) -> Self {
-        Self { name, purpose, found: Found::Command(name), source: Source::Crate(arguments) }
+        Self {
+            name,
+            purpose,
+            found: Found::Command(name),
+            source: Source::Crate(arguments),
+        }
     }
 
     fn is_there(&self) -> bool {
@@ -128,26 +136,36 @@ impl Piece {
     fn remedy(&self) -> String {
         match self.source {
             Source::Debian(packages) => format!("apt-get install {}", packages.join(" ")),
-            Source::Crate(arguments) => shown(&cargo_install(arguments)),
+            Source::Crate(arguments) => format!("{} {}", variables(), shown(&cargo_install(arguments))),
         }
     }
 }
 
 fn missing(purposes: &[Purpose]) -> Vec<&'static Piece> {
-    PIECES.iter().filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there()).collect()
+    PIECES
+        .iter()
+        .filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there())
+        .collect()
 }
 
 fn by_hand(missing: &[&Piece]) -> anyhow::Error {
-    let lines: Vec<_> =
-        missing.iter().map(|piece| format!("\n  {}: {}", piece.name, piece.remedy())).collect();
+    let lines: Vec<_> = missing
+        .iter()
+        .map(|piece| format!("\n  {}: {}", piece.name, piece.remedy()))
+        .collect();
+    let lines = lines.concat();
     anyhow::anyhow!(
-        "something is missing, and only root on Debian has it installed from here; as root:{}",
-        lines.concat()
+        "only root on Debian has what is missing installed from here; what is missing, and what installs it:{lines}"
     )
 }
 
 fn install(steps: &Steps, missing: &[&Piece]) -> anyhow::Result<()> {
-    let packages: Vec<_> = missing.iter().filter_map(|piece| piece.packages()).flatten().copied().collect();
+    let packages: Vec<_> = missing
+        .iter()
+        .filter_map(|piece| piece.packages())
+        .flatten()
+        .copied()
+        .collect();
     if !packages.is_empty() {
         apt::install(steps, &packages)?;
     }
@@ -171,11 +189,22 @@ impl Piece {
     }
 }
 
-/// Both variables name the LLVM that Debian's rustc is built with; bpf-linker's build script reads one, that of its
-/// LLVM bindings the other.
 fn cargo_install(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.args(["install", "--locked"]).args(arguments).current_dir(places::root());
-    cargo.env("LLVM_PREFIX", LLVM).env("LLVM_SYS_221_PREFIX", LLVM);
     cargo
+        .args(["install", "--locked"])
+        .args(arguments)
+        .current_dir(places::root());
+    cargo.envs(LLVM);
+    cargo
+}
+
+/// The LLVM that Debian's rustc is built with: bpf-linker's build script reads one, that of its LLVM bindings the other.
+const LLVM: [(&str, &str); 2] = [
+    ("LLVM_PREFIX", "/usr/lib/llvm-22"),
+    ("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"),
+];
+
+fn variables() -> String {
+    LLVM.map(|(name, value)| format!("{name}={value}")).join(" ")
 }
