@@ -111,9 +111,7 @@ mod tests {
     use crate::DEADLINE;
 
     fn wait_for(log: &Log, word: &str) -> Option<()> {
-        log.wait_for(Instant::now() + DEADLINE, |line| {
-            line.text.contains(word).then_some(())
-        })
+        log.wait_for(Instant::now() + DEADLINE, |line| line.text.contains(word).then_some(()))
     }
 
     #[test]
@@ -148,11 +146,7 @@ mod tests {
         writer.write_all(b"{\"message\":\"ready\"}\nready").unwrap();
         drop(writer);
         assert!(wait_for(&log, "nothing").is_none());
-        let said: Vec<_> = log
-            .lines()
-            .into_iter()
-            .map(|line| line.json["message"] == "ready")
-            .collect();
+        let said: Vec<_> = log.lines().into_iter().map(|line| line.json["message"] == "ready").collect();
         assert_eq!(said, [true, false]);
     }
 }

@@ -24,21 +24,11 @@ pub(crate) fn checks(steps: &Steps) -> anyhow::Result<()> {
     )?;
     steps.run(
         "clippy",
-        cargo("clippy").args([
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        cargo("clippy").args(["--release", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     )?;
     steps.run("clippy of the kernel programs", &mut ebpf::clippy()?)?;
     steps.run("documentation", &mut documentation())?;
-    steps.run(
-        "licences, bans and sources",
-        &mut deny_command(&["check", "licenses", "bans", "sources"]),
-    )?;
+    steps.run("licences, bans and sources", &mut deny_command(&["check", "licenses", "bans", "sources"]))?;
     advisories(steps)
 }
 
@@ -61,13 +51,8 @@ const RUSTDOCFLAGS: &str = "-D warnings -A rustdoc::private_intra_doc_links";
 
 fn documentation() -> Command {
     let mut doc = cargo("doc");
-    doc.args([
-        "--release",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ])
-    .env("RUSTDOCFLAGS", RUSTDOCFLAGS);
+    doc.args(["--release", "--workspace", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", RUSTDOCFLAGS);
     doc
 }
 

@@ -107,21 +107,11 @@ impl Piece {
         found: Found,
         packages: &'static [&'static str],
     ) -> Self {
-        Self {
-            name,
-            purpose,
-            found,
-            source: Source::Debian(packages),
-        }
+        Self { name, purpose, found, source: Source::Debian(packages) }
     }
 
     const fn cargo(name: &'static str, purpose: Purpose, arguments: &'static [&'static str]) -> Self {
-        Self {
-            name,
-            purpose,
-            found: Found::Command(name),
-            source: Source::Crate(arguments),
-        }
+        Self { name, purpose, found: Found::Command(name), source: Source::Crate(arguments) }
     }
 
     fn is_there(&self) -> bool {
@@ -142,17 +132,12 @@ impl Piece {
 }
 
 fn missing(purposes: &[Purpose]) -> Vec<&'static Piece> {
-    PIECES
-        .iter()
-        .filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there())
-        .collect()
+    PIECES.iter().filter(|piece| purposes.contains(&piece.purpose) && !piece.is_there()).collect()
 }
 
 fn by_hand(missing: &[&Piece]) -> anyhow::Error {
-    let lines: Vec<_> = missing
-        .iter()
-        .map(|piece| format!("\n  {}: {}", piece.name, piece.remedy()))
-        .collect();
+    let lines: Vec<_> =
+        missing.iter().map(|piece| format!("\n  {}: {}", piece.name, piece.remedy())).collect();
     let lines = lines.concat();
     anyhow::anyhow!(
         "only root on Debian has what is missing installed from here; what is missing, and what installs it:{lines}"
@@ -160,12 +145,7 @@ fn by_hand(missing: &[&Piece]) -> anyhow::Error {
 }
 
 fn install(steps: &Steps, missing: &[&Piece]) -> anyhow::Result<()> {
-    let packages: Vec<_> = missing
-        .iter()
-        .filter_map(|piece| piece.packages())
-        .flatten()
-        .copied()
-        .collect();
+    let packages: Vec<_> = missing.iter().filter_map(|piece| piece.packages()).flatten().copied().collect();
     if !packages.is_empty() {
         apt::install(steps, &packages)?;
     }
@@ -191,19 +171,14 @@ impl Piece {
 
 fn cargo_install(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo
-        .args(["install", "--locked"])
-        .args(arguments)
-        .current_dir(places::root());
+    cargo.args(["install", "--locked"]).args(arguments).current_dir(places::root());
     cargo.envs(LLVM);
     cargo
 }
 
 /// The LLVM that Debian's rustc is built with: bpf-linker's build script reads one, that of its LLVM bindings the other.
-const LLVM: [(&str, &str); 2] = [
-    ("LLVM_PREFIX", "/usr/lib/llvm-22"),
-    ("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"),
-];
+const LLVM: [(&str, &str); 2] =
+    [("LLVM_PREFIX", "/usr/lib/llvm-22"), ("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22")];
 
 fn variables() -> String {
     LLVM.map(|(name, value)| format!("{name}={value}")).join(" ")
