@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod apt;
 mod build;
+mod demo;
 mod ebpf;
 mod lint;
 mod places;
@@ -36,6 +37,8 @@ enum Command {
     Build,
     /// Check formatting, clippy, documentation, licences and advisories
     Lint,
+    /// Show the migration from plaintext to mTLS between two nodes made on this machine; needs root
+    Demo(demo::Options),
     /// Build, lint, and run all tests; those in network namespaces need root
     Test(test::Options),
 }
@@ -54,6 +57,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Setup => setup::run(&steps),
         Command::Build => build::run(&steps),
         Command::Lint => lint::run(&steps),
+        Command::Demo(options) => demo::run(&steps, &options),
         Command::Test(options) => test::run(&steps, &options),
     }
 }
