@@ -73,8 +73,8 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
             }
         });
     }
-    let (enrolled, waiting) = enroller.counts();
-    info!(node = options.node, enrolled, waiting, "ready");
+    let (serving, waiting) = enroller.counts();
+    info!(node = options.node, enrolled = serving, waiting, "ready");
 
     let end = follow(&mut enroller, changes, &mut signals).await;
     finish(enroller, &options).await?;
@@ -101,7 +101,7 @@ async fn follow(
                 enroller.beat()?;
                 enroller.release_ended().await?;
             }
-            changed = changes.changed() => changed.context("the cluster's source ended")?,
+            result = changes.changed() => result.context("the cluster's source ended")?,
             () = until(retry) => {}
         }
         let revision = *changes.borrow_and_update();
