@@ -94,6 +94,8 @@ impl Steps {
             line.done();
         } else {
             stopped();
+            // What an interruption breaks is not what went wrong.
+            self.running.check()?;
         }
         result
     }
