@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -20,7 +21,7 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-use crate::{cgroup, remains};
+use crate::{DEADLINE, cgroup, remains};
 
 /// A run; undone when the last handle goes.
 pub(crate) struct Run {
@@ -123,9 +124,17 @@ static MAKING: RwLock<()> = RwLock::new(());
 
 fn end(signal: i32) {
     let _nothing_more = MAKING.write().unwrap_or_else(PoisonError::into_inner);
-    for run in living(|runs| runs.clone()) {
-        // The process ends in any case; the next run removes what could not be removed now.
-        let _ = remains::remove(&run);
-    }
+    living(|runs| runs.clone()).iter().for_each(|run| remove_for_good(run));
     let _ = emulate_default_handler(signal);
 }
+
+/// A command that is starting may join a cgroup that has just been emptied, and other threads remove pods meanwhile:
+/// then it is done again. The process ends in any case, and the next run removes what could not be removed now.
+fn remove_for_good(run: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    while remains::remove(run).is_err() && Instant::now() < deadline {
+        thread::sleep(AGAIN);
+    }
+}
+
+const AGAIN: Duration = Duration::from_millis(10);

@@ -93,9 +93,9 @@ impl Steps {
         if result.is_ok() {
             line.done();
         } else {
-            stopped();
             // What an interruption breaks is not what went wrong.
-            self.running.check()?;
+            self.running.check().inspect_err(|_| say("interrupted"))?;
+            stopped();
         }
         result
     }

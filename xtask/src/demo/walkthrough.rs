@@ -50,7 +50,7 @@ pub(super) const STEPS: [Step; 4] = [
         expected: [[Plaintext, ByPod, Plaintext], [Plaintext; 3]],
     },
     Step {
-        title: "`full` is DISABLE, a DestinationRule asks for ISTIO_MUTUAL",
+        title: "`full` is DISABLE, its DestinationRule ISTIO_MUTUAL",
         policy: Some(include_str!("../../../tests/manifests/walkthrough/step4.yaml")),
         expected: [[Fails, ByPod, Plaintext], [Plaintext; 3]],
     },
