@@ -10,7 +10,7 @@ use super::{
     dial,
     enrolled::{Connection, Enrolled, Phase},
     failure::Failure,
-    hbone::{Driver, Key, Promise, Stream, Tunnel, Unopened},
+    hbone::{Driver, Key, Promise, Shown, Stream, Tunnel, Unopened},
     leg::{Broken, Tcp},
     relay::{Ended, relay},
     sidecar::Sidecar,
@@ -123,7 +123,8 @@ async fn hbone(
     record: &Record,
 ) -> Result<Far, Failure> {
     let peer = SocketAddr::new(endpoint.ip(), enrolled.hbone_port);
-    let key = Key { peer, identity: identity.clone() };
+    let shown = enrolled.workload.valid_certificate().map(Shown).ok_or(Reason::NoCertificate)?;
+    let key = Key { peer, identity: identity.clone(), shown };
     let mut attempts = ATTEMPTS;
     loop {
         let lease = enrolled.pool.lease(&key, |promise| open(enrolled, &key, promise)).await?;
