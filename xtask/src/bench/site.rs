@@ -33,8 +33,8 @@ impl Site {
         let server = cpus::on(cpus.b, || machine.pod(&b, PodSpec::new("bench", "server")))?;
         let mut iperf = server.command("iperf3");
         iperf.args(["--server", "--forceflush", "--port", &IPERF.to_string()]);
-        let _iperf = cpus::on(cpus.b, || Background::start(iperf, "listening"))?;
-        Ok(Self { _iperf, server, client, a, b, machine, cpus, echo_port: Cell::new(FIRST_ECHO) })
+        let iperf = cpus::on(cpus.b, || Background::start(iperf, "listening"))?;
+        Ok(Self { _iperf: iperf, server, client, a, b, machine, cpus, echo_port: Cell::new(FIRST_ECHO) })
     }
 
     /// Makes the cluster as a row wants it, with fresh agents if it wants any.
