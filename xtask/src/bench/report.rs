@@ -46,6 +46,8 @@ pub(super) struct Verdict {
 const LEAST_SHARE: f64 = 0.95;
 /// Beyond this spread of direct the machine does too much else.
 const MOST_SPREAD: f64 = 0.3;
+/// Some 1.3 times the median is the 99th percentile of a direct round trip on an idle machine, 60 times on a busy one.
+const LONGEST_TAIL: f64 = 5.0;
 /// Fewer rounds do not show how far they spread.
 const LEAST_ROUNDS: usize = 3;
 const JUDGED: [Figure; 3] = [Figure::Throughput1, Figure::Throughput8, Figure::Requests];
@@ -72,11 +74,19 @@ fn doubt(results: &Results) -> Option<String> {
     if results.rounds() < LEAST_ROUNDS {
         return Some(format!("fewer than {LEAST_ROUNDS} rounds are too few to judge"));
     }
-    let spread = |figure: &Figure| results.summary(Row::Direct, *figure).map(|summary| summary.spread());
-    let spread = JUDGED.iter().filter_map(spread).fold(0.0, f64::max);
-    (spread > MOST_SPREAD).then(|| {
-        format!("the machine was too noisy to judge: direct itself varied by {:.0} %", spread * 100.0)
-    })
+    noise(results).map(|noise| format!("the machine was too noisy to judge: {noise}"))
+}
+
+/// A machine that is evenly busy spreads little, but then a round trip waits for its turn on the CPU now and again.
+fn noise(results: &Results) -> Option<String> {
+    let direct = |figure| results.summary(Row::Direct, figure);
+    let spread = JUDGED.iter().filter_map(|figure| Some(direct(*figure)?.spread())).fold(0.0, f64::max);
+    if spread > MOST_SPREAD {
+        return Some(format!("direct itself varied by {:.0} %", spread * 100.0));
+    }
+    let tail = direct(Figure::RoundTripP99)?.median / direct(Figure::RoundTripP50)?.median;
+    (tail > LONGEST_TAIL)
+        .then(|| format!("direct's p99 is {tail:.0} times its p50, so other programs held the CPUs"))
 }
 
 impl fmt::Display for Verdict {
@@ -115,6 +125,17 @@ mod tests {
         let verdict = verdict(&[8.0, 10.0, 12.0], 12.0);
         assert!(!verdict.holds());
         assert!(verdict.to_string().contains("too noisy"));
+    }
+
+    #[test]
+    fn an_evenly_busy_machine_is_noisy_too() {
+        let mut results = Results::default();
+        results.add(Row::Direct, Sample::from([(Figure::RoundTripP50, 40.0), (Figure::RoundTripP99, 60.0)]));
+        assert_eq!(noise(&results), None);
+        let mut results = Results::default();
+        results
+            .add(Row::Direct, Sample::from([(Figure::RoundTripP50, 40.0), (Figure::RoundTripP99, 2400.0)]));
+        assert!(noise(&results).is_some());
     }
 
     #[test]
