@@ -102,13 +102,13 @@ fn wait_for_the_end(error: &anyhow::Error) {
 }
 
 fn finish(options: &Options, results: &Results) -> anyhow::Result<()> {
+    let verdict = Verdict::of(results);
+    say(&report::table(results));
+    say(&verdict.to_string());
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&results.to_json())?;
         fs::write(file, json + "\n").with_context(|| format!("{} cannot be written", file.display()))?;
     }
-    say(&report::table(results));
-    let verdict = Verdict::of(results);
-    say(&verdict.to_string());
     if options.check && !verdict.holds() {
         bail!("this is not the verdict that --check asks for");
     }
