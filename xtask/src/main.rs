@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod apt;
+mod bench;
 mod build;
 mod ebpf;
 mod lint;
@@ -38,6 +39,8 @@ enum Command {
     Lint,
     /// Build, lint, and run all tests; those in network namespaces need root
     Test(test::Options),
+    /// Measure throughput, latency and cost beside a direct connection; needs root and an idle machine
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Build => build::run(&steps),
         Command::Lint => lint::run(&steps),
         Command::Test(options) => test::run(&steps, &options),
+        Command::Bench(options) => bench::run(&steps, &options),
     }
 }
 

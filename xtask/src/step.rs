@@ -92,6 +92,7 @@ impl Steps {
             line.done();
         } else {
             stopped();
+            self.running.check()?;
         }
         result
     }
