@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
 };
 
 use anyhow::ensure;
@@ -62,7 +62,10 @@ impl Pair {
 
     /// The tunnels of the client to the server that are open: one line of `ss` each.
     pub fn tunnels(&self, family: Family) -> anyhow::Result<Vec<String>> {
-        let to = format!("dst {} and dport = :15008", self.server.ip(family));
+        let to = match self.server.ip(family) {
+            IpAddr::V4(ip) => format!("dst {ip} and dport = :15008"),
+            IpAddr::V6(ip) => format!("dst [{ip}] and dport = :15008"),
+        };
         let output = self.client.command("ss").args(["-Htn", "state", "established", &to]).output()?;
         ensure!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
         // Its first two columns are how much is queued.

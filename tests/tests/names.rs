@@ -100,8 +100,11 @@ fn a_socket_that_is_used_again_names_its_new_peer() {
         let (captured, tunnelled) = listen(&pair.server, family, false);
         let (passed, direct) = listen(&plain, family, false);
 
-        let socket = pair.client.start_connect(plain.address(family, 99), SocketSpec::default()).unwrap();
-        assert_eq!(finish_error(&socket), ErrorKind::ConnectionRefused, "of a peer that is not enrolled");
+        let socket = pair.client.start_connect(nobody, SocketSpec::default()).unwrap();
+        connect_unspec(&socket).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let refused = socket.connect(&plain.address(family, 99).into()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "of a peer that is not enrolled");
         let socket = again(socket, captured);
         let source = are_named(&socket, &tunnelled, captured, own);
 
@@ -228,20 +231,11 @@ fn again(socket: Socket, to: SocketAddr) -> TcpStream {
 }
 
 fn finish(socket: Socket) -> TcpStream {
-    until_connected(&socket);
+    let patience = DEADLINE.try_into().unwrap();
+    assert_ne!(poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&patience)).unwrap(), 0);
     assert!(socket.take_error().unwrap().is_none());
     socket.set_nonblocking(false).unwrap();
     socket.into()
-}
-
-fn finish_error(socket: &Socket) -> ErrorKind {
-    until_connected(socket);
-    socket.take_error().unwrap().unwrap().kind()
-}
-
-fn until_connected(socket: &Socket) {
-    let patience = DEADLINE.try_into().unwrap();
-    assert_ne!(poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&patience)).unwrap(), 0);
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
