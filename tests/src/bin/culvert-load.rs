@@ -63,7 +63,8 @@ enum Command {
         #[arg(long, default_value_t = 1000)]
         count: usize,
     },
-    /// Open connections, one round trip on each, say so, and hold them until standard input ends.
+    /// Open connections, one round trip on each, say so, and hold them until standard input ends. A line there asks
+    /// for another round trip on each.
     Hold {
         /// The server.
         address: SocketAddr,
@@ -208,7 +209,11 @@ fn hold(address: SocketAddr, connections: usize) -> Result<()> {
         streams.push(stream);
     }
     print(&"open")?;
-    io::copy(&mut io::stdin(), &mut io::sink())?;
+    for line in io::stdin().lines() {
+        line?;
+        streams.iter_mut().try_for_each(round_trip)?;
+        print(&"answered")?;
+    }
     Ok(())
 }
 
