@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod apt;
 mod bench;
 mod build;
+mod demo;
 mod ebpf;
 mod lint;
 mod places;
@@ -37,6 +38,8 @@ enum Command {
     Build,
     /// Check formatting, clippy, documentation, licences and advisories
     Lint,
+    /// Show the migration from plaintext to mTLS between two nodes made on this machine; needs root
+    Demo(demo::Options),
     /// Build, lint, and run all tests; those in network namespaces need root
     Test(test::Options),
     /// Measure throughput, latency and cost beside a direct connection; needs root and an idle machine
@@ -57,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Setup => setup::run(&steps),
         Command::Build => build::run(&steps),
         Command::Lint => lint::run(&steps),
+        Command::Demo(options) => demo::run(&steps, &options),
         Command::Test(options) => test::run(&steps, &options),
         Command::Bench(options) => bench::run(&steps, &options),
     }
