@@ -71,8 +71,8 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
             }
         });
     }
-    let (enrolled, waiting) = enroller.counts();
-    info!(node = options.node, enrolled, waiting, "ready");
+    let (serving, waiting) = enroller.counts();
+    info!(node = options.node, enrolled = serving, waiting, "ready");
 
     let end = follow(&mut enroller, &cluster, &mut signals).await;
     finish(enroller, &options).await?;
@@ -95,7 +95,7 @@ async fn follow(enroller: &mut Enroller, cluster: &Cluster, signals: &mut Signal
                 enroller.beat()?;
                 enroller.release_ended().await?;
             }
-            changed = changes.changed() => changed.context("the cluster's source ended")?,
+            result = changes.changed() => result.context("the cluster's source ended")?,
             () = until(retry) => {}
         }
         enroller.follow(Instant::now()).await?;

@@ -1,8 +1,8 @@
 //! cgroup/connect4 and connect6: leave a connection alone, send it to the agent, or refuse it.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_ktime_get_ns},
     EbpfContext,
+    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_ktime_get_ns},
     programs::SockAddrContext,
 };
 use aya_log_ebpf::debug;
@@ -49,7 +49,8 @@ fn decide(ctx: &SockAddrContext, family: Family) -> Outcome {
         return Outcome::NotEnrolled;
     };
     if is_agent() {
-        return remember(ctx, FlowKind::Agent, SocketAddress::default()).map_or(Outcome::NoRoom, |()| Outcome::Agent);
+        return remember(ctx, FlowKind::Agent, SocketAddress::default())
+            .map_or(Outcome::NoRoom, |()| Outcome::Agent);
     }
     let target = user_address(ctx, family);
     let outcome = classify(pod, target);
@@ -143,7 +144,9 @@ fn introduce(ctx: &SockAddrContext) -> Outcome {
 #[inline(always)]
 fn is_agent() -> bool {
     // SAFETY: the helper takes nothing.
-    AGENT.get(0).is_some_and(|agent| agent.cgroup != 0 && agent.cgroup == unsafe { bpf_get_current_cgroup_id() })
+    AGENT
+        .get(0)
+        .is_some_and(|agent| agent.cgroup != 0 && agent.cgroup == unsafe { bpf_get_current_cgroup_id() })
 }
 
 #[inline(always)]

@@ -85,7 +85,7 @@ pub fn set_user_address(ctx: &SockAddrContext, family: Family, to: SocketAddress
 
 /// What is remembered of the socket that a sockops context is about.
 #[inline(always)]
-pub fn flow_of<'a>(ctx: &'a SockOpsContext) -> Option<&'a Flow> {
+pub fn flow_of(ctx: &SockOpsContext) -> Option<&Flow> {
     let flow = storage(ctx, core::ptr::null_mut(), 0);
     // SAFETY: the helper returns null or storage that lives as long as the socket.
     unsafe { flow.as_ref() }

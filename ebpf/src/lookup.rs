@@ -64,8 +64,9 @@ fn decide(ctx: &SkLookupContext) -> Outcome {
 fn is_from_inside(ctx: &SkLookupContext, local: Address) -> bool {
     let raw = ctx.lookup;
     // SAFETY: the context is valid for as long as the hook runs.
-    let remote =
-        unsafe { address_of_family((*raw).family, &raw const (*raw).remote_ip4, &raw const (*raw).remote_ip6) };
+    let remote = unsafe {
+        address_of_family((*raw).family, &raw const (*raw).remote_ip4, &raw const (*raw).remote_ip6)
+    };
     remote == local || remote.is_loopback()
 }
 
@@ -74,7 +75,8 @@ fn local(ctx: &SkLookupContext) -> SocketAddress {
     let raw = ctx.lookup;
     // SAFETY: the context is valid for as long as the hook runs.
     unsafe {
-        let address = address_of_family((*raw).family, &raw const (*raw).local_ip4, &raw const (*raw).local_ip6);
+        let address =
+            address_of_family((*raw).family, &raw const (*raw).local_ip4, &raw const (*raw).local_ip6);
         SocketAddress::new(address, (*raw).local_port as u16)
     }
 }

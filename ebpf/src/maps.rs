@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use culvert_abi::{
-    Agent, Config, EVENT_RING_BYTES, Event, Flow, FlowKey, MAX_CLIENTS, MAX_ORIGINS, MAX_PEERS, MAX_PODS, MAX_PORTS,
-    Outcome, Pod, SocketAddress,
+    Agent, Config, EVENT_RING_BYTES, Event, Flow, FlowKey, MAX_CLIENTS, MAX_ORIGINS, MAX_PEERS, MAX_PODS,
+    MAX_PORTS, Outcome, Pod, SocketAddress,
 };
 
 /// Most nodes use a small part of the larger maps.

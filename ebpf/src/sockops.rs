@@ -8,9 +8,7 @@ use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
     programs::SockOpsContext,
 };
-use culvert_abi::{
-    Direction, Event, EventKind, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress,
-};
+use culvert_abi::{Direction, Event, EventKind, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress};
 
 use crate::{
     context::{address_of_family, flow_of, netns_cookie, remember},
@@ -34,12 +32,10 @@ pub fn sockops(ctx: &SockOpsContext) -> u32 {
 /// The SYN is about to leave: the agent accepts after it, and finds the origin filed.
 #[inline(always)]
 fn file_origin(ctx: &SockOpsContext) {
-    if let Some(flow) = flow_of(ctx) {
-        if flow.kind == FlowKind::Captured as u32 {
-            let key = FlowKey::new(netns_cookie(ctx), local(ctx));
-            // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find.
-            let _ = ORIGINS.insert(key, flow.origin, 0);
-        }
+    let captured = flow_of(ctx).filter(|flow| flow.kind == FlowKind::Captured as u32);
+    if let Some(flow) = captured {
+        // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find.
+        let _ = ORIGINS.insert(FlowKey::new(netns_cookie(ctx), local(ctx)), flow.origin, 0);
     }
 }
 
@@ -115,7 +111,8 @@ fn tell(ctx: &SockOpsContext, kind: EventKind, direction: Direction, since: u64)
 fn local(ctx: &SockOpsContext) -> SocketAddress {
     let ops = ctx.ops;
     // SAFETY: the context is valid for as long as the hook runs.
-    let address = unsafe { address_of_family(ctx.family(), &raw const (*ops).local_ip4, &raw const (*ops).local_ip6) };
+    let address =
+        unsafe { address_of_family(ctx.family(), &raw const (*ops).local_ip4, &raw const (*ops).local_ip6) };
     SocketAddress::new(address, ctx.local_port() as u16)
 }
 
@@ -123,8 +120,9 @@ fn local(ctx: &SockOpsContext) -> SocketAddress {
 fn remote(ctx: &SockOpsContext) -> SocketAddress {
     let ops = ctx.ops;
     // SAFETY: the context is valid for as long as the hook runs.
-    let address =
-        unsafe { address_of_family(ctx.family(), &raw const (*ops).remote_ip4, &raw const (*ops).remote_ip6) };
+    let address = unsafe {
+        address_of_family(ctx.family(), &raw const (*ops).remote_ip4, &raw const (*ops).remote_ip6)
+    };
     // Unlike the local port, this one is in network order, in the upper half of a word (linux/bpf.h, bpf_sock_ops).
     SocketAddress::new(address, u32::from_be(ctx.remote_port()) as u16)
 }

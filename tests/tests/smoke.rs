@@ -12,7 +12,9 @@ fn one_connection_is_captured() {
     let server = machine.pod(&b, PodSpec::new("full", "httpbin").enrolled()).unwrap();
     machine.publish().unwrap();
     let agents = [a.agent(&AgentOptions::default()).unwrap(), b.agent(&AgentOptions::default()).unwrap()];
-    agents.iter().for_each(|agent| agent.wait_ready().unwrap());
+    for agent in &agents {
+        agent.wait_ready().unwrap();
+    }
 
     for family in Family::ALL {
         let address = server.address(family, 80);

@@ -38,7 +38,9 @@ impl Given {
                     given.read_flag(flags, &name, &mut parser);
                 }
                 Ok(Some(Arg::Short(letter))) => given.mistake(format!("there is no flag -{letter}")),
-                Ok(Some(Arg::Value(value))) => given.mistake(format!("unexpected argument {value:?}")),
+                Ok(Some(Arg::Value(value))) => {
+                    given.mistake(format!("unexpected argument {:?}", value.to_string_lossy()));
+                }
                 Err(error) => given.mistake(error.to_string()),
             }
         }
@@ -65,7 +67,7 @@ impl Given {
         match converted {
             Ok(value) => Some(value),
             Err(expected) => {
-                self.mistake(format!("--{name}: {expected}, found {value:?}"));
+                self.mistake(format!("--{name}: {expected}, found {:?}", value.to_string_lossy()));
                 None
             }
         }

@@ -87,19 +87,25 @@ fn names() -> String {
 }
 
 fn help() -> String {
-    let mut text = "Kernel-level, transparent mutual TLS for Kubernetes nodes\n\nUsage: culvert COMMAND [FLAGS]\n\nCommands:\n".to_owned();
-    for subcommand in SUBCOMMANDS {
-        text += &format!("  {:8} {}\n", subcommand.name, subcommand.about);
-    }
-    text + "\n`culvert COMMAND --help` lists a command's flags.\n\nExit status: 0 done, 1 failed, 64 the command line is wrong.\n"
+    let lines = SUBCOMMANDS.iter().map(|command| format!("  {:8} {}", command.name, command.about));
+    format!(
+        "Kernel-level, transparent mutual TLS for Kubernetes nodes\n\n\
+         Usage: culvert COMMAND [FLAGS]\n\n\
+         Commands:\n{}\n\n\
+         `culvert COMMAND --help` lists a command's flags.\n\
+         Exit status: 0 done, 1 failed, 64 the command line is wrong.\n",
+        lines.collect::<Vec<_>>().join("\n")
+    )
 }
 
 fn subcommand_help(subcommand: &Subcommand) -> String {
-    let mut text = format!("{}\n\nUsage: culvert {} [FLAGS]\n\nFlags:\n", subcommand.about, subcommand.name);
-    for flag in subcommand.flags {
-        text += &format!("  {:28} {}\n", format!("--{} {}", flag.name, flag.value), flag.help);
-    }
-    text
+    let line = |flag: &Flag| format!("  {:28} {}", format!("--{} {}", flag.name, flag.value), flag.help);
+    format!(
+        "{}\n\nUsage: culvert {} [FLAGS]\n\nFlags:\n{}\n",
+        subcommand.about,
+        subcommand.name,
+        subcommand.flags.iter().map(line).collect::<Vec<_>>().join("\n")
+    )
 }
 
 #[cfg(test)]

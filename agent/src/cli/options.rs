@@ -145,7 +145,7 @@ impl DetachOptions {
 }
 
 /// Istio's default (`SECRET_TTL`, pilot/cmd/pilot-agent/options).
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(24);
 /// Kubernetes' own default grace period.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 /// A certificate is renewed at half of its life, and validity has whole seconds.

@@ -1,6 +1,6 @@
 //! The cluster as the agent knows it: objects in, decisions out.
 //!
-//! Objects are checked when they are made ([`decode`]); [`Index`] takes them in and answers. It is synchronous and
+//! Objects are checked when they are made ([`decode()`]); [`Index`] takes them in and answers. It is synchronous and
 //! knows no socket, no clock and no API server. [`Cluster`] shares it between threads.
 
 mod address;

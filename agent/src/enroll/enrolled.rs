@@ -22,7 +22,7 @@ pub enum EnrolError {
     /// It has no certificate.
     #[error("no certificate for it: {0}")]
     Certificate(#[from] IssueError),
-    /// sk_lookup could not be attached.
+    /// The `sk_lookup` program could not be attached.
     #[error("cannot attach to its network namespace: {0}")]
     Attach(#[from] LoadError),
     /// The link could not be pinned.

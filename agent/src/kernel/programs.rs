@@ -122,7 +122,7 @@ impl NodeLinks {
     }
 }
 
-/// One pod's sk_lookup program, attached; detached by Drop unless it was pinned.
+/// One pod's `sk_lookup` program, attached; detached by Drop unless it was pinned.
 #[derive(Debug)]
 pub struct PodLink(pub(super) FdLink);
 
@@ -175,7 +175,7 @@ impl Programs {
         Ok(NodeLinks(links))
     }
 
-    /// Attaches sk_lookup to one network namespace.
+    /// Attaches `sk_lookup` to one network namespace.
     pub fn attach_pod(&mut self, netns: impl AsFd) -> Result<PodLink, LoadError> {
         let name = programs::SK_LOOKUP;
         let program = program::<SkLookup>(&mut self.ebpf, name)?;
