@@ -94,6 +94,10 @@ impl Steps {
             line.done();
         } else {
             stopped();
+<<<<<<< HEAD
+=======
+            // What an interruption breaks is not what went wrong.
+>>>>>>> testbed
             self.running.check()?;
         }
         result

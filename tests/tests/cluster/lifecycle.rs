@@ -40,13 +40,14 @@ fn a_server_that_is_asked_to_end_says_so_and_lets_streams_finish() {
 
     cluster.server_agent.terminate().unwrap();
     cluster.server_agent.wait_for(|line| line["message"] == "ending").unwrap();
-    let error = eventually("GOAWAY", || {
-        hbone.request(connect_to(cluster.server.address(Family::V4, 80))).err()
-    });
+    let error =
+        eventually("GOAWAY", || hbone.request(connect_to(cluster.server.address(Family::V4, 80))).err());
     assert!(error.is_go_away() && error.is_remote(), "{error:?}");
     assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR));
     for family in Family::ALL {
-        eventually("the listener's end", || cluster.legacy.connect(cluster.server.address(family, 15008)).err());
+        eventually("the listener's end", || {
+            cluster.legacy.connect(cluster.server.address(family, 15008)).err()
+        });
     }
 
     streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
@@ -235,7 +236,10 @@ fn one_node_has_one_agent() {
     let lines = second.lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     let line = &lines[0].text;
-    assert!(line.starts_with("culvert: another agent serves node") && line.contains("stop it first"), "{line}");
+    assert!(
+        line.starts_with("culvert: another agent serves node") && line.contains("stop it first"),
+        "{line}"
+    );
     let output = detach(&cluster.a).unwrap();
     assert_eq!(output.status.code(), Some(1), "it must not detach under an agent's feet");
     assert_carried(&cluster);

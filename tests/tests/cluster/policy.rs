@@ -6,7 +6,9 @@ use culvert_testbed::{Family, PodSpec, ServiceSpec};
 use http::StatusCode;
 
 use crate::{
-    common::{Cluster, Echo, ask, destination_rule, eventually, exchange, mode, peer_authentication, wait_closed},
+    common::{
+        Cluster, Echo, ask, destination_rule, eventually, exchange, mode, peer_authentication, wait_closed,
+    },
     wire::{Hbone, Mesh, connect_to},
 };
 
@@ -35,7 +37,11 @@ fn strict_refuses_plaintext_at_once_and_accepts_hbone_in_every_scope() {
             assert_eq!(legacy().unwrap_err().kind(), ErrorKind::ConnectionRefused, "{scope}");
             assert_eq!(echo.clients().len(), before, "the application saw it");
             let record = cluster.call(&cluster.client, family, 80).unwrap();
-            assert_eq!((&record["transport"], &record["outcome"]), (&"hbone".into(), &"ok".into()), "{scope}");
+            assert_eq!(
+                (&record["transport"], &record["outcome"]),
+                (&"hbone".into(), &"ok".into()),
+                "{scope}"
+            );
         }
         cluster.machine.unapply(scope).unwrap();
         for family in Family::ALL {
@@ -89,7 +95,10 @@ fn permissive_takes_both_and_both_sides_have_a_record() {
         assert_eq!(inbound["peer_identity"], "spiffe://cluster.local/ns/full/sa/sleep");
 
         let inbound = cluster.call(&cluster.legacy, family, 80).unwrap();
-        assert_eq!((&inbound["transport"], &inbound["reason"]), (&"plaintext".into(), &"mode_permissive".into()));
+        assert_eq!(
+            (&inbound["transport"], &inbound["reason"]),
+            (&"plaintext".into(), &"mode_permissive".into())
+        );
         assert_eq!(inbound["peer_pod"], "legacy/sleep");
         assert_eq!(echo.connections_of(cluster.legacy.ip(family)), 1);
     }
@@ -132,8 +141,11 @@ fn disable_makes_clients_choose_plaintext_and_refuses_hbone() {
 #[test]
 fn ports_have_modes_of_their_own() {
     let ports = "portLevelMtls: { 8080: { mode: PERMISSIVE }, 9090: { mode: DISABLE } }";
-    let policy =
-        peer_authentication("full", "httpbin", &format!("{{ {HTTPBIN}, mtls: {{ mode: STRICT }}, {ports} }}"));
+    let policy = peer_authentication(
+        "full",
+        "httpbin",
+        &format!("{{ {HTTPBIN}, mtls: {{ mode: STRICT }}, {ports} }}"),
+    );
     let cluster = Cluster::with(&[&policy], &Default::default());
     let _echo = Echo::start(&cluster.server, &[80, 8080, 9090]);
     for family in Family::ALL {
@@ -143,7 +155,11 @@ fn ports_have_modes_of_their_own() {
             assert_eq!(cluster.call(&cluster.legacy, family, port).unwrap()["transport"], "plaintext");
         }
         for (port, transport) in [(80, "hbone"), (8080, "hbone"), (9090, "plaintext")] {
-            assert_eq!(cluster.call(&cluster.client, family, port).unwrap()["transport"], transport, "{port}");
+            assert_eq!(
+                cluster.call(&cluster.client, family, port).unwrap()["transport"],
+                transport,
+                "{port}"
+            );
         }
     }
 }
@@ -216,7 +232,8 @@ fn an_open_stream_that_becomes_illegal_is_closed() {
     let [.., workload] = scopes("DISABLE");
     let cluster = Cluster::start();
     let _echo = Echo::start(&cluster.server, &[80]);
-    let mut streams = Family::ALL.map(|family| ask(&cluster.client, cluster.server.address(family, 80)).unwrap());
+    let mut streams =
+        Family::ALL.map(|family| ask(&cluster.client, cluster.server.address(family, 80)).unwrap());
     streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
     cluster.machine.apply("workload", &workload.1).unwrap();
     for stream in &mut streams {

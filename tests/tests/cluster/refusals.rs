@@ -127,7 +127,9 @@ fn with_an_object_that_the_verifier_refuses() {
 #[test]
 fn with_an_object_that_is_none() {
     let options = Options { failure: Failure::Closed, log: None };
-    let Err(error) = Programs::load_object(b"not an ELF file", &options) else { panic!("the kernel took it") };
+    let Err(error) = Programs::load_object(b"not an ELF file", &options) else {
+        panic!("the kernel took it")
+    };
     let line = format!("{:#}", anyhow::Error::from(error));
     assert_says(&line, &["the eBPF object was refused"]);
     assert_eq!(line.lines().count(), 1, "{line}");
@@ -204,7 +206,10 @@ fn with_a_pod_that_went_away() {
     let lines = agent.lines();
     let told: Vec<_> = lines.iter().filter(|line| line.json["pod"] == "full/gone").collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!((&told[0].json["level"], &told[0].json["message"]), (&"INFO".into(), &"not enrolled yet".into()));
+    assert_eq!(
+        (&told[0].json["level"], &told[0].json["message"]),
+        (&"INFO".into(), &"not enrolled yet".into())
+    );
     assert_says(told[0].json["because"].as_str().unwrap(), &["no cgroup below", "carries the pod's UID yet"]);
     assert_eq!(enrolled(&lines), ["full/other"]);
 }

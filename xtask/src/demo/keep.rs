@@ -1,6 +1,10 @@
 //! How to look around in what is left running.
 
-use std::path::Path;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use culvert_testbed::Place;
 
@@ -19,47 +23,64 @@ pub(super) fn until_interrupted(steps: &Steps, stage: &Stage) -> anyhow::Result<
     for client in &stage.clients {
         show_client(stage, client)?;
     }
-    show_servers(stage);
+    show_servers(stage)?;
     show_cluster(stage, stage.agents()?);
+    show_wire(stage)?;
     steps.wait_for_interrupt()
 }
 
 fn show_client(stage: &Stage, client: &Client) -> anyhow::Result<()> {
-    say(&format!("\n{}: enter it, and ask from inside", client.pod.name()));
-    say(&format!("  {}", entrance(&client.pod, "bash")));
+    let inside = entrance(stage, client.pod.name(), &client.pod)?.display().to_string();
+    say(&format!("\nto be in the pod {}, or to ask from there:", client.pod.name()));
+    say(&format!("  {inside} bash"));
     for namespace in [Namespace::Full, Namespace::Partial, Namespace::Legacy] {
-        let url = url(stage.service(namespace)?);
-        say(&format!("  curl --include {url:<21} # httpbin.{}", namespace.as_str()));
+        let (url, host) = (url(stage.service(namespace)?), namespace.as_str());
+        say(&format!("  {inside} curl --noproxy '*' {url}   # httpbin.{host}"));
     }
     Ok(())
 }
 
-fn show_servers(stage: &Stage) {
-    say("\nthe servers' pods");
+fn show_servers(stage: &Stage) -> anyhow::Result<()> {
+    say("\nto be in a server's pod:");
     for server in &stage.servers {
+        let inside = entrance(stage, server.pod.name(), &server.pod)?;
         let enrolled = if server.enrolled { "enrolled" } else { "not enrolled" };
-        say(&format!("  {:<20} {:<13} {}", server.pod.name(), enrolled, entrance(&server.pod, "bash")));
+        say(&format!("  {} bash   # {enrolled}", inside.display()));
     }
+    Ok(())
 }
 
 fn show_cluster(stage: &Stage, agents: &Agents) {
-    let [clients, servers] = stage.nodes();
-    let manifests = stage.machine.manifests();
-    say("\nthe cluster: change it, and the agents follow");
-    say(&format!("  ls {}", manifests.display()));
-    say(&format!("  edit {}", manifests.join("policy.yaml").display()));
-    say("\nwhat the agents log");
+    say("\nthe cluster, and the policy in force; the agents follow what you change:");
+    for name in ["cluster.yaml", "policy.yaml"] {
+        say(&format!("  {}", stage.machine.manifests().join(name).display()));
+    }
+    say("\nwhat the agents of the clients' node and of the servers' node say:");
     for agent in agents.both() {
         say(&format!("  tail -f {}", agent.log_file().display()));
     }
-    say("\nthe wire between the nodes");
-    say(&format!("  {}", entrance(clients, "tcpdump -A -i any 'host not 127.0.0.1'")));
-    say(&format!("  {}", entrance(servers, "bash")));
 }
 
-/// A command that runs something in a namespace and its cgroup, where the kernel's programs see it.
-fn entrance(place: &Place, command: &str) -> String {
+fn show_wire(stage: &Stage) -> anyhow::Result<()> {
+    let [node, _] = stage.nodes();
+    let inside = entrance(stage, "node", node)?;
+    say("\nwhat goes through the clients' node:");
+    say(&format!("  {} tcpdump -A -n -i any tcp", inside.display()));
+    Ok(())
+}
+
+/// A script that runs a command in a namespace and its cgroup, where the kernel's programs see it.
+fn entrance(stage: &Stage, name: &str, place: &Place) -> anyhow::Result<PathBuf> {
+    let script = stage.machine.directory().join(format!("in-{}", name.replace('/', "-")));
     let netns = Path::new("/run/netns").join(place.netns());
-    let pod = places::binary("culvert-pod");
-    format!("{} enter {} {} {command}", pod.display(), netns.display(), place.cgroup().display())
+    let (pod, cgroup) = (places::binary("culvert-pod"), place.cgroup());
+    let text = format!(
+        "#!/bin/sh\nexec '{}' enter '{}' '{}' \"$@\"\n",
+        pod.display(),
+        netns.display(),
+        cgroup.display()
+    );
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755))?;
+    Ok(script)
 }

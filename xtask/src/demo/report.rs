@@ -102,7 +102,7 @@ impl Bytes {
     fn line(&self, kind: &str) -> String {
         let Self { requests, sent, sent_readable, answered, answered_readable } = self;
         format!(
-            "    {kind:<10} {sent_readable:>5} of {sent:>5} bytes of {requests} requests, \
+            "    {kind:<10} {requests:>3} calls: {sent_readable:>5} of {sent:>5} bytes of requests, \
              {answered_readable:>5} of {answered:>5} bytes of answers"
         )
     }
@@ -123,7 +123,7 @@ fn show_row(row: &Row) {
 }
 
 fn line([mark, client, server, expected, seen, identity]: [&str; 6]) -> String {
-    let text = format!("    {mark:<6}{client:<8}{server:<9}{expected:<20}{seen:<36}{identity}");
+    let text = format!("    {mark:<6}{client:<8}{server:<9}{expected:<21}{seen:<34}{identity}");
     text.trim_end().to_owned()
 }
 
@@ -156,7 +156,7 @@ fn what(seen: &Seen) -> String {
         }
         Outcome::Failed { how, after } => {
             let reason = seen.records.reason().map_or_else(String::new, |reason| format!(" ({reason})"));
-            format!("{} in {:.0} ms{reason}", failure(how), after.as_secs_f64() * 1000.0)
+            format!("{} in {:.1} ms{reason}", failure(how), after.as_secs_f64() * 1000.0)
         }
     }
 }

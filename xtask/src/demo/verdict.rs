@@ -67,9 +67,8 @@ impl Seen {
         let wanted = match expected {
             Expected::Fails => return self.complaint_of_answer(),
             Expected::Mtls => Transport::Mtls,
-            Expected::Plaintext => Transport::Plaintext,
             Expected::ByPod if self.enrolled => Transport::Mtls,
-            Expected::ByPod => Transport::Plaintext,
+            Expected::ByPod | Expected::Plaintext => Transport::Plaintext,
         };
         self.complaint_of_status().or_else(|| self.complaint_of_transport(wanted))
     }
@@ -99,17 +98,20 @@ impl Seen {
             Transport::Mtls => (self.readable.is_nothing(), Some(CLIENT_IDENTITY)),
             Transport::Plaintext => (self.readable.is_all_of(&self.call), None),
         };
-        let said = self.transport();
-        if said != Some(wanted) || !self.records.agree() {
-            Some(format!("expected {}, recorded {said:?}, by both agents alike", wanted.as_str()))
+        if !self.records.agree() {
+            Some("the agents of client and server recorded different transports".to_owned())
+        } else if self.transport() != Some(wanted) {
+            let said = self.transport().map_or("none", Transport::as_str);
+            Some(format!("expected {}, recorded {said}", wanted.as_str()))
         } else if self.records.identity() != identity {
-            Some(format!("expected the client {identity:?}, recorded {:?}", self.records.identity()))
+            let [identity, said] = [identity, self.records.identity()].map(|id| id.unwrap_or("nobody"));
+            Some(format!("expected the client to be {identity}, recorded {said}"))
         } else if !readable {
             let (sent, answered) = (self.call.sent, self.call.body.len());
             Some(format!(
-                "on the wire {:?} of {sent} and {answered} bytes, over {}",
-                self.readable,
-                wanted.as_str()
+                "sent {sent} bytes by {}, answered {answered}: {:?}",
+                wanted.as_str(),
+                self.readable
             ))
         } else {
             None

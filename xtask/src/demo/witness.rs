@@ -56,15 +56,13 @@ impl Marks {
 impl Records {
     /// Waits for the records that there have to be; one that does not come is missing in what this returns.
     pub(super) fn of(call: &Call, client: &Client, stage: &Stage, agents: &Agents, since: &Marks) -> Self {
-        let recorded = |agent: &Agent, mark, direction| record(agent, mark, direction, call.source?);
         let server = match &call.outcome {
             Outcome::Answered { pod, .. } => stage.server(pod).filter(|server| server.enrolled),
             Outcome::Failed { .. } => None,
         };
-        Self {
-            client: client.enrolled.then(|| recorded(&agents.clients, since.clients, "outbound")).flatten(),
-            server: server.and_then(|_| recorded(&agents.servers, since.servers, "inbound")),
-        }
+        let at_client = || record(&agents.clients, since.clients, "outbound", call.source);
+        let at_server = || record(&agents.servers, since.servers, "inbound", call.source);
+        Self { client: client.enrolled.then(at_client).flatten(), server: server.and_then(|_| at_server()) }
     }
 
     /// As the server's agent says, else as the client's does.
@@ -96,10 +94,11 @@ impl Records {
     }
 }
 
-fn record(agent: &Agent, mark: usize, direction: &str, source: SocketAddr) -> Option<Value> {
-    let source = source.to_string();
-    let wanted = |line: &Value| {
-        line["target"] == "access" && line["direction"] == direction && line["source"] == *source
-    };
+/// The record of the connection that came from `source`. Where curl knows none, because it was refused, the next
+/// record is that connection's: there is one call at a time.
+fn record(agent: &Agent, mark: usize, direction: &str, source: Option<SocketAddr>) -> Option<Value> {
+    let source = source.map(|source| source.to_string());
+    let is_of = |line: &Value| source.as_ref().is_none_or(|source| line["source"] == **source);
+    let wanted = |line: &Value| line["target"] == "access" && line["direction"] == direction && is_of(line);
     agent.wait_for_since(mark, wanted).ok()
 }
