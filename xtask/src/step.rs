@@ -94,10 +94,7 @@ impl Steps {
             line.done();
         } else {
             stopped();
-<<<<<<< HEAD
-=======
             // What an interruption breaks is not what went wrong.
->>>>>>> testbed
             self.running.check()?;
         }
         result
