@@ -1,4 +1,5 @@
 //! Many connections at once, and strangers at the tunnels' port.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
@@ -107,10 +108,10 @@ fn strangers_at_the_port_of_tunnels_disturb_nobody() {
         let silent = [(); 100].map(|()| stranger.connect(port).unwrap());
         round_trip(&mut client, &mut server);
         let noisy = stranger.connect(port).unwrap();
-        let noise = noisy.local_addr().unwrap();
+        let source = noisy.local_addr().unwrap();
         shout(noisy);
         round_trip(&mut client, &mut server);
-        let record = pair.agents[1].wait_for_record(|record| record["source"] == noise.to_string()).unwrap();
+        let record = pair.agents[1].wait_for_record(|record| record["source"] == source.to_string()).unwrap();
         assert_eq!(record["reason"], "handshake_failed", "{record}");
 
         let mut slow = stranger.connect(port).unwrap();
@@ -130,7 +131,7 @@ fn strangers_at_the_port_of_tunnels_disturb_nobody() {
     }
 }
 
-/// How a ClientHello begins: a record of 512 bytes, of which there will be few.
+/// How a `ClientHello` begins: a record of 512 bytes, of which there will be few.
 const CLIENT_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
 
 /// Sends what is no TLS until nobody wants it any more.

@@ -1,11 +1,12 @@
 //! Applications see the addresses that they would see without an agent.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     io::{ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
 };
 
-use culvert_testbed::{DEADLINE, Family, Pair, Pod, PodSpec, ServiceSpec, SocketSpec};
+use culvert_testbed::{Agent, DEADLINE, Family, Pair, Pod, PodSpec, ServiceSpec, SocketSpec};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     net::connect_unspec,
@@ -143,7 +144,7 @@ fn pods_that_are_not_enrolled_notice_nothing() {
         let refused = client.connect(pair.server.address(family, 99)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     }
-    let records = pair.agents.iter().flat_map(|agent| agent.records());
+    let records = pair.agents.iter().flat_map(Agent::records);
     assert_eq!(records.filter(|record| record["transport"] == "hbone").count(), 0);
 }
 

@@ -1,4 +1,5 @@
 //! Connections between enrolled pods end, break, fill and stall as direct ones do.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -168,12 +169,9 @@ fn a_stalled_reader_slows_no_other_stream() {
 fn a_port_without_listener_refuses_at_once() {
     let pair = Pair::start().unwrap();
     for family in Family::ALL {
-        // The agent accepts before it knows, so the refusal comes with the first read.
-        let refused = pair.client.connect(pair.server.address(family, 81)).and_then(|mut client| {
-            let source = client.local_addr()?;
-            client.read(&mut [0]).map(|read| panic!("{source} read {read} bytes of nobody"))
-        });
-        let kind = refused.map(|()| ()).unwrap_err().kind();
+        // The agent accepts before it knows, so the refusal may come with the first read.
+        let connected = pair.client.connect(pair.server.address(family, 81));
+        let kind = connected.and_then(|mut client| client.read(&mut [0])).unwrap_err().kind();
         assert!(matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset), "{kind}");
         let asked = pair.server.address(family, 81).to_string();
         for (agent, reason) in pair.agents.iter().zip(["peer_app_unreachable", "app_unreachable"]) {

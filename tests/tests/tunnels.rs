@@ -1,11 +1,12 @@
 //! Tunnels between two agents: few, unreadable on the wire, and made anew when they break.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
 };
 
-use culvert_testbed::{AgentOptions, Family, Pair, PodSpec};
+use culvert_testbed::{AgentOptions, Family, Pair, PodSpec, SocketSpec};
 
 #[test]
 fn many_streams_share_one_tunnel() {
@@ -15,7 +16,8 @@ fn many_streams_share_one_tunnel() {
         let asked = pair.server.address(family, 80);
         let listener = pair.server.listen(asked).unwrap();
         // All at once, so that the first of them are there before the tunnel is.
-        let started = [(); STREAMS].map(|()| pair.client.start_connect(asked, Default::default()).unwrap());
+        let started =
+            [(); STREAMS].map(|()| pair.client.start_connect(asked, SocketSpec::default()).unwrap());
         let mut answering = [(); STREAMS].map(|()| listener.accept().unwrap().0);
         let mut asking = started.map(|socket| {
             socket.set_nonblocking(false).unwrap();
