@@ -2,8 +2,13 @@
 #![expect(unsafe_code, reason = "this module is where the agent's unsafe code lives")]
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 use tokio::io::{Interest, unix::AsyncFd};
@@ -42,6 +47,34 @@ pub(crate) fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Opens a link that is pinned in a BPF file system (`BPF_OBJ_GET`).
+pub(crate) fn open_pinned_link(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let descriptor = bpf(BPF_OBJ_GET, &(path.as_ptr() as u64))?;
+    // SAFETY: the kernel has just made it for this call, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Detaches a link, whoever else holds it (`BPF_LINK_DETACH`, Linux 5.9). When this returns, its program runs no more.
+pub(crate) fn detach_link(link: impl AsFd) -> io::Result<()> {
+    bpf(BPF_LINK_DETACH, &link.as_fd().as_raw_fd()).map(drop)
+}
+
+/// Numbers of `enum bpf_cmd` (include/uapi/linux/bpf.h).
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// Only the first member of `union bpf_attr` is given; the kernel takes the others for zero.
+fn bpf<T>(command: libc::c_int, first: &T) -> io::Result<RawFd> {
+    // SAFETY: `first` lives across the call, and the kernel reads no more of it than its size.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *first, size_of::<T>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        RawFd::try_from(result).map_err(io::Error::other)
+    }
 }
 
 /// Tells when there is something to read from a file that another value reads.

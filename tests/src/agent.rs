@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
     sync::Arc,
@@ -142,6 +143,14 @@ impl Agent {
     /// Its process id.
     pub fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The memory that it occupies, in bytes.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process()))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        let kib: u64 = kib.context("the agent has ended")?.trim().parse()?;
+        Ok(kib * 1024)
     }
 
     /// Sends SIGTERM, without waiting.

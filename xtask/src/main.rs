@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod apt;
+mod bench;
 mod build;
 mod demo;
 mod ebpf;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Options),
     /// Build, lint, and run all tests; those in network namespaces need root
     Test(test::Options),
+    /// Measure throughput, latency and cost beside a direct connection; needs root and an idle machine
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lint => lint::run(&steps),
         Command::Demo(options) => demo::run(&steps, &options),
         Command::Test(options) => test::run(&steps, &options),
+        Command::Bench(options) => bench::run(&steps, &options),
     }
 }
 

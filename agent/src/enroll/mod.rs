@@ -21,7 +21,7 @@ pub use self::{
     listeners::{ListenError, Listeners},
 };
 use crate::{
-    cluster::{Cluster, LocalPod, PodRef},
+    cluster::{Cluster, LocalPod, NotEnrollable, PodRef},
     identity::Identities,
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
@@ -71,6 +71,7 @@ pub struct Enroller {
     parts: Parts,
     enrolled: BTreeMap<PodRef, Enrolled>,
     waiting: BTreeMap<PodRef, Waiting>,
+    hopeless: BTreeMap<PodRef, NotEnrollable>,
     peers_overflowed: bool,
 }
 
@@ -85,7 +86,13 @@ struct Waiting {
 impl Enroller {
     /// An enroller that has enrolled nobody.
     pub const fn new(parts: Parts) -> Self {
-        Self { parts, enrolled: BTreeMap::new(), waiting: BTreeMap::new(), peers_overflowed: false }
+        Self {
+            parts,
+            enrolled: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            hopeless: BTreeMap::new(),
+            peers_overflowed: false,
+        }
     }
 
     /// Attaches the node-wide programs beside those of an earlier agent, and makes the agent's own sockets known to
@@ -117,10 +124,8 @@ impl Enroller {
 
     /// Does what has to be done now; `now` is what retries are measured by. An error is the kernel's, not a pod's.
     pub async fn follow(&mut self, now: Instant) -> Result<(), MapsError> {
-        let wanted: BTreeMap<PodRef, LocalPod> = {
-            let index = self.parts.cluster.read();
-            index.local_pods(&self.parts.node).into_iter().map(|pod| (pod.pod.clone(), pod)).collect()
-        };
+        let (wanted, hopeless) = self.wishes();
+        self.tell_hopeless(hopeless);
         self.release_unwanted(&wanted).await?;
         self.waiting.retain(|pod, _| wanted.contains_key(pod));
         for (pod, wish) in &wanted {
@@ -155,6 +160,23 @@ impl Enroller {
     /// Ends serving and hands back what has to be ended in order.
     pub fn into_parts(self) -> Parts {
         self.parts
+    }
+
+    /// The pods of this node that ask to be enrolled: those that can be, and those that never can.
+    fn wishes(&self) -> (BTreeMap<PodRef, LocalPod>, BTreeMap<PodRef, NotEnrollable>) {
+        let index = self.parts.cluster.read();
+        let wanted = index.local_pods(&self.parts.node).into_iter().map(|pod| (pod.pod.clone(), pod));
+        (wanted.collect(), index.not_enrollable(&self.parts.node).into_iter().collect())
+    }
+
+    /// A person is told of each once.
+    fn tell_hopeless(&mut self, hopeless: BTreeMap<PodRef, NotEnrollable>) {
+        for (pod, because) in &hopeless {
+            if self.hopeless.get(pod) != Some(because) {
+                warn!(%pod, %because, "not enrolled");
+            }
+        }
+        self.hopeless = hopeless;
     }
 
     async fn release_unwanted(&mut self, wanted: &BTreeMap<PodRef, LocalPod>) -> Result<(), MapsError> {

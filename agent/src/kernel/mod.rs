@@ -12,4 +12,4 @@ pub use events::Events;
 pub use log::KernelLog;
 pub use maps::{ControlMaps, MapsError, WorkerMapIds, WorkerMaps};
 pub use pins::{BPFFS, PinError, Pins};
-pub use programs::{Failure, LoadError, NodeLinks, Options, PodLink, Programs};
+pub use programs::{Failure, LoadError, NodeLinks, OBJECT, Options, PodLink, Programs};

@@ -14,6 +14,8 @@ use std::{
 use aya::programs::links::FdLink;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::sys;
+
 /// Where the BPF file system is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
@@ -123,21 +125,40 @@ fn lock(root: &Path, node: &str) -> Result<OwnedFd, PinError> {
     }
 }
 
-/// The new link is attached before the old one goes, so there is no moment without either.
+/// The new link is attached before the old one goes, so there is no moment without either. When this returns, the old
+/// one is gone.
 fn replace(directory: &Path, name: &str, link: FdLink) -> Result<(), PinError> {
     let (path, new) = (directory.join(name), directory.join(format!("{name}-new")));
     remove(new.clone())?;
     link.pin(&new).map_err(|source| PinError::Pin { path: new.clone(), source })?;
-    fs::rename(&new, &path).map_err(|source| PinError::File { what: "replace", path, source })
+    let old = open(&path)?;
+    fs::rename(&new, &path).map_err(|source| PinError::File {
+        what: "replace",
+        path: path.clone(),
+        source,
+    })?;
+    old.map_or(Ok(()), |old| detach(&old, path))
 }
 
 fn remove(path: PathBuf) -> Result<(), PinError> {
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(PinError::File { what: "remove", path, source: error })
-        }
-        _ => Ok(()),
+    let Some(link) = open(&path)? else { return Ok(()) };
+    fs::remove_file(&path).map_err(|source| PinError::File { what: "remove", path: path.clone(), source })?;
+    detach(&link, path)
+}
+
+/// The link that is pinned there, if there is one.
+fn open(path: &Path) -> Result<Option<OwnedFd>, PinError> {
+    match sys::open_pinned_link(path) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(PinError::File { what: "open", path: path.to_owned(), source }),
     }
+}
+
+/// A link without pins is detached by the kernel, but some time later (kernel/bpf/syscall.c, `bpf_link_put`). Until
+/// then its program would send connections to listeners of an agent that is gone.
+fn detach(link: &OwnedFd, path: PathBuf) -> Result<(), PinError> {
+    sys::detach_link(link).map_err(|source| PinError::File { what: "detach", path, source })
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, PinError> {

@@ -24,7 +24,8 @@ use super::{
     pins::{PinError, Pins},
 };
 
-static OBJECT: &[u8] = include_bytes_aligned!(env!("CULVERT_EBPF_OBJECT"));
+/// The programs as they were built, an ELF file.
+pub static OBJECT: &[u8] = include_bytes_aligned!(env!("CULVERT_EBPF_OBJECT"));
 
 /// How long the kernel waits for a heartbeat before it takes the agent for gone.
 const STALE_AFTER: Duration = Duration::from_secs(3);
@@ -54,8 +55,20 @@ pub enum LoadError {
     /// The object could not be read, or a map could not be made.
     #[error("the eBPF object was refused")]
     Object(#[from] EbpfError),
-    /// A program was refused. The source has the verifier's words.
-    #[error("the kernel refused the program {name}")]
+    /// The verifier refused a program. All that it said is in the log, at DEBUG.
+    #[error(
+        "the kernel's verifier refused the program {name}, saying {verdict:?}; report it with this kernel's version and what --log debug shows"
+    )]
+    Verifier {
+        /// The program.
+        name: &'static str,
+        /// The verifier's last words.
+        verdict: String,
+        /// What the system call returned.
+        source: io::Error,
+    },
+    /// A program could not be loaded or attached.
+    #[error("the kernel did not take the program {name}")]
     Program {
         /// The program.
         name: &'static str,
@@ -123,8 +136,13 @@ impl PodLink {
 impl Programs {
     /// Loads all programs with maps of their own. Nothing is attached yet.
     pub fn load(options: &Options) -> Result<(Self, ControlMaps), LoadError> {
+        Self::load_object(OBJECT, options)
+    }
+
+    /// Loads the programs of another object than [the agent's own](OBJECT).
+    pub fn load_object(object: &[u8], options: &Options) -> Result<(Self, ControlMaps), LoadError> {
         let level = options.log.map_or(0, |level| level as u8);
-        let mut ebpf = EbpfLoader::new().override_global(LOG_LEVEL, &level, true).load(OBJECT)?;
+        let mut ebpf = EbpfLoader::new().override_global(LOG_LEVEL, &level, true).load(object)?;
         let mut maps = ControlMaps::take(&mut ebpf)?;
         maps.configure(Config {
             stale_after: u64::try_from(STALE_AFTER.as_nanos()).expect("seconds fit"),
@@ -203,5 +221,35 @@ where
 }
 
 fn refused(name: &'static str) -> impl Fn(ProgramError) -> LoadError {
-    move |source| LoadError::Program { name, source }
+    move |error| match error {
+        ProgramError::LoadError { io_error: source, verifier_log } => {
+            let words = verifier_log.to_string();
+            tracing::debug!(name, "the verifier said:\n{words}");
+            LoadError::Verifier { name, verdict: verdict(&words), source }
+        }
+        source => LoadError::Program { name, source },
+    }
+}
+
+/// The verifier says last why it stopped, but for what it counted on the way.
+fn verdict(words: &str) -> String {
+    let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistics(line));
+    lines.next_back().unwrap_or("nothing").to_owned()
+}
+
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "verification time ", "stack depth "].iter().any(|begin| line.starts_with(begin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_what_the_verifier_says_last() {
+        let words = "0: R1=ctx() R10=fp0\n0: (79) r0 = *(u64 *)(r2 +0)\nR2 !read_ok\n\
+                     verification time 17 usec\nstack depth 0\nprocessed 1 insns (limit 1000000)\n";
+        assert_eq!(verdict(words), "R2 !read_ok");
+        assert_eq!(verdict(""), "nothing");
+    }
 }

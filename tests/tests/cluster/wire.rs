@@ -1,0 +1,290 @@
+//! Peers made by hand: certificates of any kind, and the two ends of HBONE, so that what agents accept and refuse is
+//! not told by agents alone.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use culvert_testbed::{DEADLINE, Family, Machine, Place, Pod};
+use h2::{RecvStream, SendStream, client::SendRequest};
+use http::{Method, Request, Response};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, SanType};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+    version::TLS13,
+};
+use tokio::{net::TcpStream as TokioStream, runtime::Runtime, task::JoinHandle, time::timeout};
+use tokio_rustls::TlsConnector;
+
+pub(crate) const HBONE_PORT: u16 = 15008;
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// An authority in the hands of a test.
+pub(crate) struct Mesh(Issuer<'static, KeyPair>);
+
+/// A certificate and its key.
+pub(crate) struct Credentials {
+    chain: Vec<CertificateDer<'static>>,
+    key: KeyPair,
+}
+
+impl Mesh {
+    /// The one whose key the agents of a machine share.
+    pub(crate) fn of(machine: &Machine) -> Self {
+        let read = |name| fs::read_to_string(machine.authority().join(name)).expect("agents have made it");
+        let key = KeyPair::from_pem(&read("ca.key")).expect("a key");
+        Self(Issuer::from_ca_cert_pem(&read("ca.pem"), key).expect("an authority"))
+    }
+
+    /// One that no agent knows.
+    pub(crate) fn foreign() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(Issuer::new(params, KeyPair::generate().expect("a key")))
+    }
+
+    /// A certificate for an identity that is good for a while.
+    pub(crate) fn certificate(&self, identity: &str) -> Credentials {
+        self.certificate_until(identity, SystemTime::now() + 10 * MINUTE)
+    }
+
+    /// A certificate that was good until a minute ago.
+    pub(crate) fn expired(&self, identity: &str) -> Credentials {
+        self.certificate_until(identity, SystemTime::now() - MINUTE)
+    }
+
+    fn certificate_until(&self, identity: &str, end: SystemTime) -> Credentials {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![SanType::URI(identity.try_into().expect("ASCII"))];
+        params.not_before = (end - 20 * MINUTE).into();
+        params.not_after = end.into();
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        Credentials { chain: vec![certificate.into()], key }
+    }
+}
+
+impl Credentials {
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.key.serialize_der()).expect("PKCS#8")
+    }
+
+    /// For a client that believes any server.
+    fn client(&self) -> ClientConfig {
+        let config = believing_client();
+        alpn(config.with_client_auth_cert(self.chain.clone(), self.key()).expect("they belong together"))
+    }
+
+    /// For a server that asks its clients for nothing.
+    fn server(&self) -> ServerConfig {
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let builder = builder.expect("TLS 1.3 is there").with_no_client_auth();
+        let mut config =
+            builder.with_single_cert(self.chain.clone(), self.key()).expect("they belong together");
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    }
+}
+
+type ConfigWantsClientCert = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn believing_client() -> ConfigWantsClientCert {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+    builder.expect("TLS 1.3 is there").dangerous().with_custom_certificate_verifier(Arc::new(Believer))
+}
+
+fn alpn(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Takes any certificate for whatever it says it is.
+#[derive(Debug)]
+struct Believer;
+
+impl ServerCertVerifier for Believer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn server_name() -> ServerName<'static> {
+    "peer.invalid".try_into().expect("a name")
+}
+
+/// How a handshake of ours with a pod's agent ends: what the agent says to our certificate, or to none, comes with the
+/// first read. Returns our address.
+pub(crate) fn refusal(
+    from: &Place,
+    server: &Pod,
+    family: Family,
+    shown: Option<&Credentials>,
+) -> (SocketAddr, io::Error) {
+    let config = shown.map_or_else(|| alpn(believing_client().with_no_client_auth()), Credentials::client);
+    let tcp = from.connect(server.address(family, HBONE_PORT)).expect("the agent listens");
+    let source = tcp.local_addr().expect("a connected socket has one");
+    let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
+    let mut stream = rustls::StreamOwned::new(tls, tcp);
+    match stream.read(&mut [0; 64]) {
+        Err(error) => (source, error),
+        Ok(count) => panic!("the agent accepted the certificate and sent {count} bytes"),
+    }
+}
+
+/// Has one client shake hands with us, who show `credentials`, and returns what the client says to them.
+pub(crate) fn accept_tls(tcp: &mut TcpStream, credentials: &Credentials) -> io::Result<()> {
+    let mut tls = ServerConnection::new(Arc::new(credentials.server())).expect("the configuration is good");
+    while tls.is_handshaking() {
+        tls.complete_io(tcp)?;
+    }
+    Ok(())
+}
+
+/// The alert behind an error of a TLS stream.
+pub(crate) fn alert(error: &io::Error) -> rustls::AlertDescription {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::AlertReceived(alert)) => *alert,
+        _ => panic!("expected an alert, found {error:?}"),
+    }
+}
+
+/// A client of an agent's HBONE port.
+pub(crate) struct Hbone {
+    runtime: Runtime,
+    requests: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+    source: SocketAddr,
+    certificate: CertificateDer<'static>,
+}
+
+/// A stream that was granted, or the answer why not.
+pub(crate) struct Answer {
+    response: Response<RecvStream>,
+    send: SendStream<Bytes>,
+}
+
+impl Hbone {
+    /// Connects from a place to the agent of a pod.
+    pub(crate) fn open(
+        from: &Place,
+        server: &Pod,
+        family: Family,
+        credentials: &Credentials,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tcp = from.connect(server.address(family, HBONE_PORT))?;
+        tcp.set_nonblocking(true)?;
+        let source = tcp.local_addr()?;
+        let connector = TlsConnector::from(Arc::new(credentials.client()));
+        let (requests, connection, certificate) = runtime.block_on(async {
+            let tls = connector.connect(server_name(), TokioStream::from_std(tcp)?).await?;
+            let certificate = tls.get_ref().1.peer_certificates().expect("servers show one")[0].clone();
+            let (requests, connection) = h2::client::handshake(tls).await.map_err(io::Error::other)?;
+            io::Result::Ok((requests, tokio::spawn(connection), certificate))
+        })?;
+        Ok(Self { runtime, requests, connection, source, certificate })
+    }
+
+    /// Our address.
+    pub(crate) fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    /// What the agent has shown.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// Sends a request and waits for the answer.
+    pub(crate) fn request(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
+        let requests = self.requests.clone();
+        wait(&self.runtime, async {
+            let (response, send) = requests.ready().await?.send_request(request, false)?;
+            Ok(Answer { response: response.await?, send })
+        })
+    }
+
+    /// Sends a word on a stream and waits for it to come back.
+    pub(crate) fn exchange(&self, answer: &mut Answer, word: &'static [u8]) -> Result<(), h2::Error> {
+        answer.send.send_data(Bytes::from_static(word), false)?;
+        let back = wait(&self.runtime, answer.response.body_mut().data()).expect("the stream is open")?;
+        assert_eq!(back, word);
+        Ok(())
+    }
+
+    /// Ends our side of a stream and waits for the end of the other.
+    pub(crate) fn finish(&self, mut answer: Answer) -> Result<(), h2::Error> {
+        answer.send.send_data(Bytes::new(), true)?;
+        match wait(&self.runtime, answer.response.body_mut().data()) {
+            None => Ok(()),
+            Some(found) => panic!("expected the end of the stream, found {:?}", found?),
+        }
+    }
+
+    /// Waits for the agent to close the connection.
+    pub(crate) fn closed(self) -> Result<(), h2::Error> {
+        drop(self.requests);
+        wait(&self.runtime, self.connection).expect("the task is not cancelled")
+    }
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> http::StatusCode {
+        self.response.status()
+    }
+}
+
+fn wait<R>(runtime: &Runtime, future: impl Future<Output = R>) -> R {
+    runtime.block_on(async { timeout(DEADLINE, future).await }).expect("the agent answers in time")
+}
+
+/// A CONNECT to an address.
+pub(crate) fn connect_to(target: SocketAddr) -> Request<()> {
+    request(Method::CONNECT, &target.to_string())
+}
+
+pub(crate) fn request(method: Method, target: &str) -> Request<()> {
+    Request::builder().method(method).uri(target).body(()).expect("a request")
+}
