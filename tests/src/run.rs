@@ -124,7 +124,9 @@ static MAKING: RwLock<()> = RwLock::new(());
 
 fn end(signal: i32) {
     let _nothing_more = MAKING.write().unwrap_or_else(PoisonError::into_inner);
-    living(|runs| runs.clone()).iter().for_each(|run| remove_for_good(run));
+    for run in living(|runs| runs.clone()) {
+        remove_for_good(&run);
+    }
     let _ = emulate_default_handler(signal);
 }
 
