@@ -35,7 +35,7 @@ fn show_client(stage: &Stage, client: &Client) -> anyhow::Result<()> {
     say(&format!("  {inside} bash"));
     for namespace in [Namespace::Full, Namespace::Partial, Namespace::Legacy] {
         let (url, host) = (url(stage.service(namespace)?), namespace.as_str());
-        say(&format!("  {inside} curl --noproxy '*' {url}   # httpbin.{host}"));
+        say(&format!("  {inside} curl -sS --noproxy '*' {url}   # httpbin.{host}"));
     }
     Ok(())
 }
