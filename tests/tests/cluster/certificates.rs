@@ -43,7 +43,10 @@ fn a_client_with_a_wrong_certificate_is_refused() {
             assert_eq!(alert(&error), *expected, "{reason}");
             let record = cluster.inbound(source);
             assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &(*reason).into()));
-            assert_eq!((&record["transport"], &record["peer_pod"]), (&"hbone".into(), &"legacy/sleep".into()));
+            assert_eq!(
+                (&record["transport"], &record["peer_pod"]),
+                (&"hbone".into(), &"legacy/sleep".into())
+            );
             assert_eq!(record["peer_identity"], Value::Null);
         }
     }
@@ -131,7 +134,8 @@ fn only_this_pods_applications_can_be_asked_for() {
     let own = Mesh::of(&cluster.machine).certificate(LEGACY);
     for family in Family::ALL {
         let mut hbone = Hbone::open(&cluster.legacy, &cluster.server, family, &own).unwrap();
-        let loopback: IpAddr = if family == Family::V4 { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
+        let loopback: IpAddr =
+            if family == Family::V4 { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
         let outbound = agents_ports(&cluster.server, family);
         assert_eq!(outbound.len(), 1, "{outbound:?}");
         let here = |port| cluster.server.address(family, port);
@@ -145,13 +149,18 @@ fn only_this_pods_applications_can_be_asked_for() {
             let before = cluster.server_agent.records().len();
             assert_eq!(hbone.request(connect_to(target)).unwrap().status(), status, "{target}");
             let record = eventually("a record", || cluster.server_agent.records().get(before).cloned());
-            assert_eq!((&record["reason"], &record["peer_identity"]), (&reason.into(), &LEGACY.into()), "{target}");
+            assert_eq!(
+                (&record["reason"], &record["peer_identity"]),
+                (&reason.into(), &LEGACY.into()),
+                "{target}"
+            );
         }
         let mut answer = hbone.request(connect_to(here(80))).unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         hbone.exchange(&mut answer, b"word").unwrap();
         hbone.finish(answer).unwrap();
-        let served = |record: &Value| record["outcome"] == "ok" && record["source"] == hbone.source().to_string();
+        let served =
+            |record: &Value| record["outcome"] == "ok" && record["source"] == hbone.source().to_string();
         cluster.server_agent.wait_for_record(served).unwrap();
     }
 }
@@ -218,7 +227,8 @@ fn certificates_are_rotated_under_open_streams() {
         let hbone = Hbone::open(&cluster.legacy, &cluster.server, Family::V6, &own).unwrap();
         hbone.certificate().clone()
     };
-    let mut streams = Family::ALL.map(|family| ask(&cluster.client, cluster.server.address(family, 80)).unwrap());
+    let mut streams =
+        Family::ALL.map(|family| ask(&cluster.client, cluster.server.address(family, 80)).unwrap());
     // By the third certificate the first has run out, and with it the one that the streams began with.
     let first = shown();
     let second = eventually("a second certificate", || Some(shown()).filter(|found| *found != first));

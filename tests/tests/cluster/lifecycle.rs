@@ -12,7 +12,7 @@ use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    common::{Cluster, Echo, ask, eventually, exchange, mode, peer_authentication, wait_closed},
+    common::{Cluster, Echo, ask, eventually, exchange, mode, one_line, peer_authentication, wait_closed},
     wire::{Hbone, Mesh, connect_to},
 };
 
@@ -40,13 +40,14 @@ fn a_server_that_is_asked_to_end_says_so_and_lets_streams_finish() {
 
     cluster.server_agent.terminate().unwrap();
     cluster.server_agent.wait_for(|line| line["message"] == "ending").unwrap();
-    let error = eventually("GOAWAY", || {
-        hbone.request(connect_to(cluster.server.address(Family::V4, 80))).err()
-    });
+    let error =
+        eventually("GOAWAY", || hbone.request(connect_to(cluster.server.address(Family::V4, 80))).err());
     assert!(error.is_go_away() && error.is_remote(), "{error:?}");
     assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR));
     for family in Family::ALL {
-        eventually("the listener's end", || cluster.legacy.connect(cluster.server.address(family, 15008)).err());
+        eventually("the listener's end", || {
+            cluster.legacy.connect(cluster.server.address(family, 15008)).err()
+        });
     }
 
     streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
@@ -55,8 +56,7 @@ fn a_server_that_is_asked_to_end_says_so_and_lets_streams_finish() {
     hbone.closed().unwrap();
     drop(streams);
     assert!(cluster.server_agent.wait().unwrap().success());
-    let cut = |line: &serde_json::Value| line["cut"] == 0;
-    cluster.server_agent.wait_for(cut).unwrap();
+    cluster.server_agent.wait_for(|line| line["cut"] == 0).unwrap();
 }
 
 #[test]
@@ -230,13 +230,17 @@ fn detach(node: &Node) -> io::Result<Output> {
 fn one_node_has_one_agent() {
     let cluster = Cluster::start();
     let _echo = Echo::start(&cluster.server, &[80]);
-    let mut second = cluster.a.agent(&AgentOptions::default()).unwrap();
-    assert_eq!(second.wait().unwrap().code(), Some(1));
-    let lines = second.lines();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let line = &lines[0].text;
-    assert!(line.starts_with("culvert: another agent serves node") && line.contains("stop it first"), "{line}");
-    let output = detach(&cluster.a).unwrap();
-    assert_eq!(output.status.code(), Some(1), "it must not detach under an agent's feet");
+    let mut second = cluster.a.agent_command(culvert());
+    second.args(["agent", "--node", cluster.a.name()]);
+    second.arg("--cgroup-root").arg(cluster.a.cgroup_root());
+    second.arg("--manifests").arg(cluster.machine.manifests());
+    let line = one_line(&mut second);
+    assert!(
+        line.starts_with("culvert: another agent serves node") && line.contains("stop it first"),
+        "{line}"
+    );
+    // Nothing is detached under an agent's feet.
+    let mut detach = cluster.a.agent_command(culvert());
+    one_line(detach.args(["detach", "--node", cluster.a.name()]));
     assert_carried(&cluster);
 }
