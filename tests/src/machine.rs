@@ -59,6 +59,11 @@ impl Machine {
         drop(pod);
     }
 
+    /// Has the manifests forget a pod, which goes on running.
+    pub fn forget(&mut self, pod: &Pod) {
+        self.model.pods.remove(pod.name());
+    }
+
     /// Changes what the manifests say of a pod, which goes on running as it is.
     pub fn relabel(&mut self, pod: &Pod, change: impl FnOnce(&mut BTreeMap<String, String>)) {
         if let Some(model) = self.model.pods.get_mut(pod.name()) {

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Output},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -75,7 +76,8 @@ impl Cluster {
     }
 }
 
-fn record(agent: &Agent, direction: &str, source: SocketAddr) -> Value {
+/// What an agent wrote of a connection that has ended.
+pub(crate) fn record(agent: &Agent, direction: &str, source: SocketAddr) -> Value {
     agent
         .wait_for_record(|line| line["direction"] == direction && line["source"] == source.to_string())
         .expect("each connection has a record")
@@ -210,4 +212,16 @@ fn object(version: &str, kind: &str, namespace: &str, name: &str, spec: &str) ->
 /// A mode for everything that a `PeerAuthentication` covers.
 pub(crate) fn mode(mode: &str) -> String {
     format!("{{ mtls: {{ mode: {mode} }} }}")
+}
+
+/// The line of a command that has to end with status 1, and with one line.
+pub(crate) fn one_line(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("it can be started");
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+    assert_eq!(status.code(), Some(1), "{stdout}{stderr}");
+    assert_eq!(stdout, "");
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{stderr}");
+    assert!(lines[0].starts_with("culvert: "), "{stderr}");
+    lines[0].to_owned()
 }

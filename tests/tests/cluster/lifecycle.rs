@@ -12,7 +12,7 @@ use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    common::{Cluster, Echo, ask, eventually, exchange, mode, peer_authentication, wait_closed},
+    common::{Cluster, Echo, ask, eventually, exchange, mode, one_line, peer_authentication, wait_closed},
     wire::{Hbone, Mesh, connect_to},
 };
 
@@ -50,14 +50,15 @@ fn a_server_that_is_asked_to_end_says_so_and_lets_streams_finish() {
         });
     }
 
-    streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
+    for stream in &mut streams {
+        exchange(stream).unwrap();
+    }
     hbone.exchange(&mut answer, b"word").unwrap();
     hbone.finish(answer).unwrap();
     hbone.closed().unwrap();
     drop(streams);
     assert!(cluster.server_agent.wait().unwrap().success());
-    let cut = |line: &serde_json::Value| line["cut"] == 0;
-    cluster.server_agent.wait_for(cut).unwrap();
+    cluster.server_agent.wait_for(|line| line["cut"] == 0).unwrap();
 }
 
 #[test]
@@ -98,7 +99,10 @@ fn assert_closed(cluster: &Cluster, served: &Echo) {
     let seen = served.clients().len();
     let plain = Echo::start(&cluster.legacy, &[80]);
     for family in Family::ALL {
-        let try_once = || cluster.client.connect(cluster.server.address(family, 80)).unwrap_err().kind();
+        let try_once = || {
+            let refused = cluster.client.connect(cluster.server.address(family, 80));
+            refused.expect_err("it would be plaintext").kind()
+        };
         assert!([ErrorKind::ConnectionRefused, ErrorKind::PermissionDenied].contains(&try_once()));
         // After a while without a heartbeat the kernel refuses by itself.
         eventually("the kernel's refusal", || (try_once() == ErrorKind::PermissionDenied).then_some(()));
@@ -133,7 +137,9 @@ fn after_a_crash_connections_are_refused_until_the_next_agent_takes_over() {
     let echo = Echo::start(&cluster.server, &[80]);
     let mut streams = open_streams(&cluster);
     cluster.client_agent.kill().unwrap();
-    streams.iter_mut().for_each(wait_closed);
+    for stream in &mut streams {
+        wait_closed(stream);
+    }
     assert_closed(&cluster, &echo);
     cluster.client_agent = cluster.a.agent(&AgentOptions::default()).unwrap();
     cluster.client_agent.wait_ready().unwrap();
@@ -231,16 +237,17 @@ fn detach(node: &Node) -> io::Result<Output> {
 fn one_node_has_one_agent() {
     let cluster = Cluster::start();
     let _echo = Echo::start(&cluster.server, &[80]);
-    let mut second = cluster.a.agent(&AgentOptions::default()).unwrap();
-    assert_eq!(second.wait().unwrap().code(), Some(1));
-    let lines = second.lines();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let line = &lines[0].text;
+    let mut second = cluster.a.agent_command(culvert());
+    second.args(["agent", "--node", cluster.a.name()]);
+    second.arg("--cgroup-root").arg(cluster.a.cgroup_root());
+    second.arg("--manifests").arg(cluster.machine.manifests());
+    let line = one_line(&mut second);
     assert!(
         line.starts_with("culvert: another agent serves node") && line.contains("stop it first"),
         "{line}"
     );
-    let output = detach(&cluster.a).unwrap();
-    assert_eq!(output.status.code(), Some(1), "it must not detach under an agent's feet");
+    // Nothing is detached under an agent's feet.
+    let mut detach = cluster.a.agent_command(culvert());
+    one_line(detach.args(["detach", "--node", cluster.a.name()]));
     assert_carried(&cluster);
 }

@@ -4,14 +4,14 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
 
 use culvert::kernel::{Failure, OBJECT, Options, Programs};
 use culvert_testbed::{AgentOptions, Family, Machine, Node, PodSpec, cgroup_root, culvert};
 use serde_json::Value;
 
-use crate::common::{Cluster, Echo, eventually};
+use crate::common::{Cluster, Echo, eventually, one_line};
 
 /// A node, and a place for the files of a test.
 struct Bare {
@@ -48,18 +48,6 @@ impl Bare {
         agent.args(["-m", "sh", "-c", &format!("{preparation} && exec \"$0\" agent \"$@\"")]);
         one_line(agent.arg(culvert()).args(self.flags(own)))
     }
-}
-
-/// Runs a command that has to end with status 1 and one line.
-fn one_line(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().expect("it can be started");
-    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
-    assert_eq!(status.code(), Some(1), "{stdout}{stderr}");
-    assert_eq!(stdout, "");
-    let lines: Vec<_> = stderr.lines().collect();
-    assert_eq!(lines.len(), 1, "{stderr}");
-    assert!(lines[0].starts_with("culvert: "), "{stderr}");
-    lines[0].to_owned()
 }
 
 fn assert_says(line: &str, parts: &[&str]) {
@@ -116,11 +104,11 @@ fn on_a_kernel_that_is_too_old() {
 
 #[test]
 fn with_an_object_that_the_verifier_refuses() {
-    let broken = without_exits(OBJECT, "cgroup/connect4");
+    let broken = with_unknown_instruction(OBJECT, "cgroup/connect4");
     let options = Options { failure: Failure::Closed, log: None };
     let Err(error) = Programs::load_object(&broken, &options) else { panic!("the kernel took it") };
     let line = format!("{:#}", anyhow::Error::from(error));
-    assert_says(&line, &["connect4", "last insn is not an exit or jmp", "Invalid argument", "report it"]);
+    assert_says(&line, &["culvert_connect4", "unknown opcode ff", "Invalid argument", "report it"]);
     assert_eq!(line.lines().count(), 1, "{line}");
 }
 
@@ -135,31 +123,23 @@ fn with_an_object_that_is_none() {
     assert_eq!(line.lines().count(), 1, "{line}");
 }
 
-/// An ELF file in one of whose sections each BPF `exit` has become `r0 = 0`.
-fn without_exits(object: &[u8], section: &str) -> Vec<u8> {
-    const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
-    const R0_IS_0: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
+/// An ELF file in one of whose sections the first instruction is one that BPF does not have.
+fn with_unknown_instruction(object: &[u8], section: &str) -> Vec<u8> {
     let mut broken = object.to_vec();
-    let (offset, size) = find_section(object, section);
-    for instruction in broken[offset..offset + size].as_chunks_mut().0 {
-        if *instruction == EXIT {
-            *instruction = R0_IS_0;
-        }
-    }
-    assert_ne!(broken, object);
+    broken[find_section(object, section)] = 0xff;
     broken
 }
 
-/// Where the section lies in a 64-bit little-endian ELF file, by its section header table (elf(5)).
-fn find_section(object: &[u8], name: &str) -> (usize, usize) {
+/// Where a section begins in a 64-bit little-endian ELF file, by its section header table (elf(5)).
+fn find_section(object: &[u8], name: &str) -> usize {
     let number = |at: usize, width: usize| {
         object[at..at + width].iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte))
     };
     let (table, entry, count, names) = (number(0x28, 8), number(0x3a, 2), number(0x3c, 2), number(0x3e, 2));
     let header = |index| table + index * entry;
-    let place = |index| (number(header(index) + 0x18, 8), number(header(index) + 0x20, 8));
+    let place = |index| number(header(index) + 0x18, 8);
     let is_named = |&index: &usize| {
-        let text = &object[place(names).0 + number(header(index), 4)..];
+        let text = &object[place(names) + number(header(index), 4)..];
         text.split(|&byte| byte == 0).next() == Some(name.as_bytes())
     };
     place((0..count).find(is_named).expect("the object has the section"))

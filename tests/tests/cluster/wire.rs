@@ -257,10 +257,10 @@ impl Hbone {
     /// Ends our side of a stream and waits for the end of the other.
     pub(crate) fn finish(&self, mut answer: Answer) -> Result<(), h2::Error> {
         answer.send.send_data(Bytes::new(), true)?;
-        match wait(&self.runtime, answer.response.body_mut().data()) {
-            None => Ok(()),
-            Some(found) => panic!("expected the end of the stream, found {:?}", found?),
+        while let Some(found) = wait(&self.runtime, answer.response.body_mut().data()) {
+            assert_eq!(found?, "", "expected the end of the stream");
         }
+        Ok(())
     }
 
     /// Waits for the agent to close the connection.
