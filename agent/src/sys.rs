@@ -52,14 +52,16 @@ pub(crate) fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
 /// Opens a link that is pinned in a BPF file system (`BPF_OBJ_GET`).
 pub(crate) fn open_pinned_link(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let descriptor = bpf(BPF_OBJ_GET, &(path.as_ptr() as u64))?;
+    // SAFETY: the command takes the address of a terminated path, which lives across the call.
+    let descriptor = unsafe { bpf(BPF_OBJ_GET, &(path.as_ptr().addr() as u64)) }?;
     // SAFETY: the kernel has just made it for this call, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Detaches a link, whoever else holds it (`BPF_LINK_DETACH`, Linux 5.9). When this returns, its program runs no more.
 pub(crate) fn detach_link(link: impl AsFd) -> io::Result<()> {
-    bpf(BPF_LINK_DETACH, &link.as_fd().as_raw_fd()).map(drop)
+    // SAFETY: the command takes a descriptor, which is open across the call.
+    unsafe { bpf(BPF_LINK_DETACH, &link.as_fd().as_raw_fd()) }.map(drop)
 }
 
 /// Numbers of `enum bpf_cmd` (include/uapi/linux/bpf.h).
@@ -67,7 +69,11 @@ const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// Only the first member of `union bpf_attr` is given; the kernel takes the others for zero.
-fn bpf<T>(command: libc::c_int, first: &T) -> io::Result<RawFd> {
+///
+/// # Safety
+///
+/// `first` has to be what the command expects there, and an address in it has to hold across the call.
+unsafe fn bpf<T>(command: libc::c_int, first: &T) -> io::Result<RawFd> {
     // SAFETY: `first` lives across the call, and the kernel reads no more of it than its size.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *first, size_of::<T>()) };
     if result < 0 {
