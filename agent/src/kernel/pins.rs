@@ -14,6 +14,8 @@ use std::{
 use aya::programs::links::FdLink;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::sys;
+
 /// Where the BPF file system is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
@@ -82,7 +84,7 @@ impl Pins {
 
     /// Lets go of one pod's link.
     pub fn unpin_pod(&self, netns: u64) -> Result<(), PinError> {
-        remove(self.root.join(PODS).join(netns.to_string()))
+        remove(&self.root.join(PODS).join(netns.to_string()))
     }
 
     /// The pods that have a link, by the cookies of their network namespaces.
@@ -100,7 +102,7 @@ impl Pins {
         for directory in [PODS, LINKS] {
             let path = self.root.join(directory);
             for name in names(&path)? {
-                remove(path.join(name))?;
+                remove(&path.join(name))?;
             }
             fs::remove_dir(&path).map_err(|source| PinError::File { what: "remove", path, source })?;
         }
@@ -123,18 +125,29 @@ fn lock(root: &Path, node: &str) -> Result<OwnedFd, PinError> {
     }
 }
 
-/// The new link is attached before the old one goes, so there is no moment without either.
+/// The new link is attached and pinned before the old one goes, so there is no moment without either.
 fn replace(directory: &Path, name: &str, link: FdLink) -> Result<(), PinError> {
     let (path, new) = (directory.join(name), directory.join(format!("{name}-new")));
-    remove(new.clone())?;
+    remove(&new)?;
     link.pin(&new).map_err(|source| PinError::Pin { path: new.clone(), source })?;
+    detach(&path)?;
     fs::rename(&new, &path).map_err(|source| PinError::File { what: "replace", path, source })
 }
 
-fn remove(path: PathBuf) -> Result<(), PinError> {
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(PinError::File { what: "remove", path, source: error })
+fn remove(path: &Path) -> Result<(), PinError> {
+    detach(path)?;
+    unless_missing("remove", path, fs::remove_file(path))
+}
+
+/// Without this a program would go on for a while after its pin has gone: one that waits in vain for its agent refuses.
+fn detach(path: &Path) -> Result<(), PinError> {
+    unless_missing("detach", path, sys::detach_pinned_link(path))
+}
+
+fn unless_missing(what: &'static str, path: &Path, result: io::Result<()>) -> Result<(), PinError> {
+    match result {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(PinError::File { what, path: path.to_owned(), source })
         }
         _ => Ok(()),
     }

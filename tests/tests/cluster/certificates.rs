@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use culvert_testbed::{AgentOptions, Family, Pod, PodSpec};
+use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec};
 use http::{HeaderValue, Method, StatusCode};
 use rustls::AlertDescription;
 use serde_json::Value;
@@ -41,8 +41,7 @@ fn a_client_with_a_wrong_certificate_is_refused() {
         for (shown, reason, expected) in &cases {
             let (source, error) = refusal(&cluster.legacy, &cluster.server, family, shown.as_ref());
             assert_eq!(alert(&error), *expected, "{reason}");
-            let record = cluster.inbound(source);
-            assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &(*reason).into()));
+            let record = refused(&cluster.server_agent, source, reason);
             assert_eq!(
                 (&record["transport"], &record["peer_pod"]),
                 (&"hbone".into(), &"legacy/sleep".into())
@@ -78,13 +77,20 @@ fn a_server_with_a_wrong_certificate_is_refused() {
         for (shown, reason, expected) in &cases {
             let (source, handshake) = meet(&cluster, &fake, family, shown);
             assert_eq!(alert(&handshake.unwrap_err()), *expected, "{reason}");
-            let record = cluster.outbound(source);
-            assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &(*reason).into()));
+            let record = refused(&cluster.client_agent, source, reason);
             assert_eq!((&record["transport"], &record["peer_pod"]), (&"hbone".into(), &"full/fake".into()));
             assert_eq!(record["peer_identity"], Value::Null);
         }
         meet(&cluster, &fake, family, &own.certificate(FAKE)).1.unwrap();
     }
+}
+
+/// What an agent wrote of a connection that it refused: a port may have been that of another before.
+fn refused(agent: &Agent, source: SocketAddr, reason: &str) -> Value {
+    let wanted = |record: &Value| record["source"] == source.to_string() && record["reason"] == reason;
+    let record = agent.wait_for_record(wanted).expect("each connection has a record");
+    assert_eq!(record["outcome"], "refused");
+    record
 }
 
 /// The client asks a pod in which we play the agent. Returns the client's address and what its agent said to us.
@@ -233,7 +239,9 @@ fn certificates_are_rotated_under_open_streams() {
     let first = shown();
     let second = eventually("a second certificate", || Some(shown()).filter(|found| *found != first));
     eventually("a third certificate", || Some(shown()).filter(|found| *found != first && *found != second));
-    streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
+    for stream in &mut streams {
+        exchange(stream).unwrap();
+    }
     for family in Family::ALL {
         assert_eq!(cluster.call(&cluster.client, family, 80).unwrap()["transport"], "hbone");
         // The other way there is no tunnel yet.

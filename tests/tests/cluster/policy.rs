@@ -238,7 +238,9 @@ fn an_open_stream_that_becomes_illegal_is_closed() {
     let _echo = Echo::start(&cluster.server, &[80]);
     let mut streams =
         Family::ALL.map(|family| ask(&cluster.client, cluster.server.address(family, 80)).unwrap());
-    streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
+    for stream in &mut streams {
+        exchange(stream).unwrap();
+    }
     cluster.machine.apply("workload", &workload.1).unwrap();
     for stream in &mut streams {
         wait_closed(stream);
