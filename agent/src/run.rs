@@ -18,9 +18,10 @@ use culvert::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::MissedTickBehavior,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::cli::{AgentOptions, LogFormat};
@@ -61,6 +62,7 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
         workers,
     });
     let links = enroller.attach()?;
+    let changes = cluster.changed();
     enroller.follow(Instant::now()).await?;
     enroller.take_over(links)?;
     if let Some(events) = events {
@@ -74,14 +76,18 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     let (serving, waiting) = enroller.counts();
     info!(node = options.node, enrolled = serving, waiting, "ready");
 
-    let end = follow(&mut enroller, &cluster, &mut signals).await;
+    let end = follow(&mut enroller, changes, &mut signals).await;
     finish(enroller, &options).await?;
     end
 }
 
 /// The control loop. It ends with a signal, or with an error of the kernel's.
-async fn follow(enroller: &mut Enroller, cluster: &Cluster, signals: &mut Signals) -> Result<()> {
-    let mut changes = cluster.changed();
+async fn follow(
+    enroller: &mut Enroller,
+    mut changes: watch::Receiver<u64>,
+    signals: &mut Signals,
+) -> Result<()> {
+    let mut told = *changes.borrow();
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -98,7 +104,11 @@ async fn follow(enroller: &mut Enroller, cluster: &Cluster, signals: &mut Signal
             result = changes.changed() => result.context("the cluster's source ended")?,
             () = until(retry) => {}
         }
+        let revision = *changes.borrow_and_update();
         enroller.follow(Instant::now()).await?;
+        if std::mem::replace(&mut told, revision) != revision {
+            debug!(revision, "in force");
+        }
     }
 }
 

@@ -49,46 +49,37 @@ pub(crate) fn bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Opens a link that is pinned in a BPF file system (`BPF_OBJ_GET`).
+pub(crate) fn open_pinned_link(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let descriptor = bpf(BPF_OBJ_GET, &(path.as_ptr() as u64))?;
+    // SAFETY: the kernel has just made it for this call, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Detaches a link, whoever else holds it (`BPF_LINK_DETACH`, Linux 5.9). When this returns, its program runs no more.
+pub(crate) fn detach_link(link: impl AsFd) -> io::Result<()> {
+    bpf(BPF_LINK_DETACH, &link.as_fd().as_raw_fd()).map(drop)
+}
+
+/// Numbers of `enum bpf_cmd` (include/uapi/linux/bpf.h).
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// Only the first member of `union bpf_attr` is given; the kernel takes the others for zero.
+fn bpf<T>(command: libc::c_int, first: &T) -> io::Result<RawFd> {
+    // SAFETY: `first` lives across the call, and the kernel reads no more of it than its size.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *first, size_of::<T>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        RawFd::try_from(result).map_err(io::Error::other)
+    }
+}
+
 /// Tells when there is something to read from a file that another value reads.
 pub(crate) fn readiness(of: impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
     let duplicate = of.as_fd().try_clone_to_owned()?;
     // SAFETY: the descriptor is valid, the result owns it, and it is neither replaced nor closed before.
     Ok(unsafe { AsyncFd::register_with_interest(duplicate, Interest::READABLE) }?)
-}
-
-/// Takes a program off its hook by the link that is pinned at `path` (`BPF_LINK_DETACH`, Linux 5.9). When this returns
-/// the program runs no more; a link that is only let go of is detached by the kernel a while later.
-pub(crate) fn detach_pinned_link(path: &Path) -> io::Result<()> {
-    let link = pinned(path)?;
-    // The file descriptor is all that the command takes (linux/bpf.h, `union bpf_attr`, `link_detach`).
-    // SAFETY: the command reads one word, and the descriptor is open across the call.
-    unsafe { bpf(BPF_LINK_DETACH, &link.as_raw_fd()) }.map(drop)
-}
-
-/// The object that is pinned at `path` (`BPF_OBJ_GET`).
-fn pinned(path: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // linux/bpf.h, `union bpf_attr`: the address of the path in 64 bits, a descriptor and flags that are not used.
-    let attributes = [path.as_ptr().addr() as u64, 0];
-    // SAFETY: the path is terminated, and lives across the call.
-    let object = unsafe { bpf(BPF_OBJ_GET, &attributes) }?;
-    // SAFETY: the kernel has just made the descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(object) })
-}
-
-/// linux/bpf.h, `enum bpf_cmd`.
-const BPF_OBJ_GET: libc::c_long = 7;
-const BPF_LINK_DETACH: libc::c_long = 34;
-
-/// # Safety
-///
-/// `attributes` has to be as the command expects the beginning of `union bpf_attr`, with pointers that hold.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<RawFd> {
-    // SAFETY: the kernel reads no more than it is told, and takes what is missing for zero.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(RawFd::try_from(result).expect("a descriptor is small"))
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -56,6 +58,7 @@ pub struct Agent {
     node: String,
     process: Child,
     log: Log,
+    log_file: PathBuf,
     _run: Arc<Run>,
 }
 
@@ -68,11 +71,12 @@ impl Agent {
             command.arg(format!("--{name}={value}"));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let log_file = run.directory().join(format!("{}.log", node.name()));
+        let log = Log::kept(&log_file).context("no file for the agent's log")?;
         let mut process = command.spawn().context("the agent cannot be started")?;
-        let log = Log::default();
         log.follow(process.stdout.take().expect("it is piped"));
         log.follow(process.stderr.take().expect("it is piped"));
-        Ok(Self { node: node.name().to_owned(), process, log, _run: Arc::clone(run) })
+        Ok(Self { node: node.name().to_owned(), process, log, log_file, _run: Arc::clone(run) })
     }
 
     /// Waits until it serves its node as the manifests now say.
@@ -91,7 +95,26 @@ impl Agent {
         patience: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let found = self.log.wait_for(Instant::now() + patience, |line| {
+        self.wait_from(0, patience, wanted)
+    }
+
+    /// How far its log has come, for [`wait_for_since`](Self::wait_for_since).
+    pub fn mark(&self) -> usize {
+        self.lines().len()
+    }
+
+    /// Waits for a line of its log, of those after a mark.
+    pub fn wait_for_since(&self, mark: usize, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        self.wait_from(mark, DEADLINE, wanted)
+    }
+
+    fn wait_from(
+        &self,
+        mark: usize,
+        patience: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let found = self.log.wait_for(mark, Instant::now() + patience, |line| {
             if wanted(&line.json) { Some(line.json.clone()) } else { None }
         });
         found.with_context(|| format!("the agent of {} did not say it:\n{}", self.node, self.log.text()))
@@ -112,9 +135,22 @@ impl Agent {
         self.log.lines()
     }
 
+    /// Where what it prints is written, too.
+    pub fn log_file(&self) -> &Path {
+        &self.log_file
+    }
+
     /// Its process id.
     pub fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The memory that it occupies, in bytes.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process()))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        let kib: u64 = kib.context("the agent has ended")?.trim().parse()?;
+        Ok(kib * 1024)
     }
 
     /// Sends SIGTERM, without waiting.

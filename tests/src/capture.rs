@@ -88,7 +88,7 @@ impl Capture {
     }
 
     fn says(&self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let found = self.log.wait_for(Instant::now() + DEADLINE, |line| wanted(&line.text).then_some(()));
+        let found = self.log.wait_for(0, Instant::now() + DEADLINE, |line| wanted(&line.text).then_some(()));
         found.with_context(|| format!("tcpdump said:\n{}", self.log.text()))
     }
 }

@@ -1,7 +1,9 @@
 //! The lines that a process prints, as they come.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Instant,
@@ -35,9 +37,19 @@ struct State {
     lines: Vec<Line>,
     /// Streams that may bring more.
     open: usize,
+    /// Where lines are kept for people, too.
+    file: Option<File>,
 }
 
 impl Log {
+    /// A log whose lines are added to a file as well.
+    pub(crate) fn kept(path: &Path) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let log = Self::default();
+        log.state().file = Some(file);
+        Ok(log)
+    }
+
     /// Follows a stream until its end.
     pub(crate) fn follow(&self, stream: impl Read + Send + 'static) {
         self.state().open += 1;
@@ -49,14 +61,16 @@ impl Log {
         });
     }
 
-    /// Waits for a line that `find` takes. None when the deadline has passed, or no line can come any more.
+    /// Waits for a line that `find` takes, of those after the first `from`. None when the deadline has passed, or no
+    /// line can come any more.
     pub(crate) fn wait_for<R>(
         &self,
+        from: usize,
         deadline: Instant,
         mut find: impl FnMut(&Line) -> Option<R>,
     ) -> Option<R> {
         let mut state = self.state();
-        let mut seen = 0;
+        let mut seen = from;
         loop {
             if let Some(found) = state.lines[seen..].iter().find_map(&mut find) {
                 return Some(found);
@@ -77,19 +91,18 @@ impl Log {
 
     /// What there is now, as it was printed.
     pub(crate) fn text(&self) -> String {
-        self.lines()
-            .into_iter()
-            .map(|line| {
-                line.text
-                    + "
-"
-            })
-            .collect()
+        self.lines().into_iter().map(|line| line.text + "\n").collect()
     }
 
     fn push(&self, text: String) {
         let json = serde_json::from_str(&text).unwrap_or_default();
-        self.state().lines.push(Line { text, json });
+        let mut state = self.state();
+        if let Some(file) = &mut state.file {
+            // Nobody waits for the copy.
+            let _ = writeln!(file, "{text}");
+        }
+        state.lines.push(Line { text, json });
+        drop(state);
         self.shared.changed.notify_all();
     }
 
@@ -105,13 +118,13 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Write, pipe};
+    use std::io::pipe;
 
     use super::*;
     use crate::DEADLINE;
 
     fn wait_for(log: &Log, word: &str) -> Option<()> {
-        log.wait_for(Instant::now() + DEADLINE, |line| line.text.contains(word).then_some(()))
+        log.wait_for(0, Instant::now() + DEADLINE, |line| line.text.contains(word).then_some(()))
     }
 
     #[test]

@@ -37,9 +37,9 @@ impl Run {
         mount_bpffs()?;
         remains::sweep().context("what an earlier run left behind cannot be removed")?;
         undo_on_signals()?;
-        let _making = making();
         let name = remains::name(process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let run = Self { cgroup: cgroup::root()?.join(&name), name };
+        let _making = making();
         living(|runs| runs.insert(run.name.clone()));
         fs::create_dir(run.directory()).context("no directory for the files of this run")?;
         cgroup::create(&run.cgroup)?;
@@ -74,6 +74,8 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        // Where the process is asked to end, somebody else undoes the run by now, and ends this thread, too.
+        let _undoing = making();
         let outcome = remains::remove(&self.name);
         living(|runs| runs.remove(&self.name));
         // A second panic would hide the first, and what is left is the next run's to remove.

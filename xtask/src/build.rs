@@ -10,13 +10,11 @@ pub(crate) fn run(steps: &Steps) -> anyhow::Result<()> {
     programs(steps)
 }
 
-/// Builds everything that a test or a demo starts.
+/// Builds everything that a test or a demo starts. All of the workspace at once, because cargo compiles dependencies
+/// again for another selection of packages.
 pub(crate) fn programs(steps: &Steps) -> anyhow::Result<()> {
     ebpf::build(steps)?;
-    steps.run(
-        "agent and testbed",
-        cargo("build").args(["--release", "--package", "culvert"]).args(["--package", "culvert-testbed"]),
-    )
+    steps.run("agent and testbed", cargo("build").args(["--release", "--workspace"]))
 }
 
 /// A cargo command for the workspace, told where the kernel programs lie.

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod apt;
+mod bench;
 mod build;
+mod demo;
 mod ebpf;
 mod lint;
 mod places;
@@ -36,8 +38,12 @@ enum Command {
     Build,
     /// Check formatting, clippy, documentation, licences and advisories
     Lint,
+    /// Show the migration from plaintext to mTLS between two nodes made on this machine; needs root
+    Demo(demo::Options),
     /// Build, lint, and run all tests; those in network namespaces need root
     Test(test::Options),
+    /// Measure throughput, latency and cost beside a direct connection; needs root and an idle machine
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,7 +60,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Setup => setup::run(&steps),
         Command::Build => build::run(&steps),
         Command::Lint => lint::run(&steps),
+        Command::Demo(options) => demo::run(&steps, &options),
         Command::Test(options) => test::run(&steps, &options),
+        Command::Bench(options) => bench::run(&steps, &options),
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Steps {
     running: Arc<Running>,
 }
 
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 #[derive(Default)]
 struct Running {
     /// The process group of the step's command; zero when there is none.
@@ -92,8 +94,23 @@ impl Steps {
             line.done();
         } else {
             stopped();
+            // What an interruption breaks is not what went wrong.
+            self.running.check()?;
         }
         result
+    }
+
+    /// An error once somebody has asked for an end.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.running.check()
+    }
+
+    /// Waits until somebody asks for an end, which is the error that it returns.
+    pub(crate) fn wait_for_interrupt(&self) -> anyhow::Result<()> {
+        loop {
+            self.check()?;
+            thread::park_timeout(LOOK_AGAIN);
+        }
     }
 
     fn wait_for(&self, command: &mut Command) -> anyhow::Result<ExitStatus> {

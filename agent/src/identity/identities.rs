@@ -69,7 +69,7 @@ impl Identities {
     }
 
     /// Renews what is due at `now`, and says how long from `now` the next one is.
-    pub(super) fn renew_due(&self, now: SystemTime) -> Duration {
+    pub(crate) fn renew_due(&self, now: SystemTime) -> Duration {
         let shared = &self.shared;
         let waits = shared
             .held()

@@ -56,6 +56,11 @@ impl Workload {
         self.newest.certificate.load_full()
     }
 
+    /// The newest certificate, unless it has expired.
+    pub fn valid_certificate(&self) -> Option<Arc<Certificate>> {
+        Some(self.certificate()).filter(|newest| newest.holds_at(self.newest.clock.now()))
+    }
+
     /// For the server's side of HBONE: every workload of the mesh is let in.
     pub fn hbone_acceptor(&self) -> Arc<ServerConfig> {
         self.hbone_acceptor.clone()

@@ -84,7 +84,7 @@ impl Pins {
 
     /// Lets go of one pod's link.
     pub fn unpin_pod(&self, netns: u64) -> Result<(), PinError> {
-        remove(&self.root.join(PODS).join(netns.to_string()))
+        remove(self.root.join(PODS).join(netns.to_string()))
     }
 
     /// The pods that have a link, by the cookies of their network namespaces.
@@ -102,7 +102,7 @@ impl Pins {
         for directory in [PODS, LINKS] {
             let path = self.root.join(directory);
             for name in names(&path)? {
-                remove(&path.join(name))?;
+                remove(path.join(name))?;
             }
             fs::remove_dir(&path).map_err(|source| PinError::File { what: "remove", path, source })?;
         }
@@ -125,32 +125,40 @@ fn lock(root: &Path, node: &str) -> Result<OwnedFd, PinError> {
     }
 }
 
-/// The new link is attached and pinned before the old one goes, so there is no moment without either.
+/// The new link is attached before the old one goes, so there is no moment without either. When this returns, the old
+/// one is gone.
 fn replace(directory: &Path, name: &str, link: FdLink) -> Result<(), PinError> {
     let (path, new) = (directory.join(name), directory.join(format!("{name}-new")));
-    remove(&new)?;
+    remove(new.clone())?;
     link.pin(&new).map_err(|source| PinError::Pin { path: new.clone(), source })?;
-    detach(&path)?;
-    fs::rename(&new, &path).map_err(|source| PinError::File { what: "replace", path, source })
+    let old = open(&path)?;
+    fs::rename(&new, &path).map_err(|source| PinError::File {
+        what: "replace",
+        path: path.clone(),
+        source,
+    })?;
+    old.map_or(Ok(()), |old| detach(&old, path))
 }
 
-fn remove(path: &Path) -> Result<(), PinError> {
-    detach(path)?;
-    unless_missing("remove", path, fs::remove_file(path))
+fn remove(path: PathBuf) -> Result<(), PinError> {
+    let Some(link) = open(&path)? else { return Ok(()) };
+    fs::remove_file(&path).map_err(|source| PinError::File { what: "remove", path: path.clone(), source })?;
+    detach(&link, path)
 }
 
-/// Without this a program would go on for a while after its pin has gone: one that waits in vain for its agent refuses.
-fn detach(path: &Path) -> Result<(), PinError> {
-    unless_missing("detach", path, sys::detach_pinned_link(path))
-}
-
-fn unless_missing(what: &'static str, path: &Path, result: io::Result<()>) -> Result<(), PinError> {
-    match result {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(PinError::File { what, path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+/// The link that is pinned there, if there is one.
+fn open(path: &Path) -> Result<Option<OwnedFd>, PinError> {
+    match sys::open_pinned_link(path) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(PinError::File { what: "open", path: path.to_owned(), source }),
     }
+}
+
+/// A link without pins is detached by the kernel, but some time later (kernel/bpf/syscall.c, `bpf_link_put`). Until
+/// then its program would send connections to listeners of an agent that is gone.
+fn detach(link: &OwnedFd, path: PathBuf) -> Result<(), PinError> {
+    sys::detach_link(link).map_err(|source| PinError::File { what: "detach", path, source })
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, PinError> {

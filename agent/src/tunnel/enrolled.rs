@@ -105,6 +105,13 @@ impl Enrolled {
         Rc::new(Record::new(observer, direction, self.pod.clone(), source))
     }
 
+    /// The address that peers are shown of an application's socket: the pod's own, also where the socket was bound to
+    /// another one before it was captured, such as loopback.
+    pub(super) fn shown(&self, source: SocketAddr) -> SocketAddr {
+        let own = self.addresses.iter().find(|address| address.is_ipv4() == source.is_ipv4());
+        SocketAddr::new(own.copied().unwrap_or(source.ip()), source.port())
+    }
+
     /// Which endpoint is the next one's turn.
     pub(super) fn next_turn(&self) -> usize {
         self.turn.replace(self.turn.get().wrapping_add(1))

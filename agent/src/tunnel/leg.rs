@@ -56,7 +56,11 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
+    /// From here on its end is a RST, be it that the agent itself is killed: an end that nobody meant must not look
+    /// like the end of what was to come.
     pub(super) fn new(stream: TcpStream) -> Self {
+        // Fails only on a socket that is broken, which its first use shows as well.
+        let _ = stream.set_zero_linger();
         Self { stream: Rc::new(stream), size: SMALLEST, received_all: false, sent_all: false }
     }
 
@@ -129,9 +133,9 @@ impl Leg for Tcp {
 
 impl Drop for Tcp {
     fn drop(&mut self) {
-        if !(self.received_all && self.sent_all) {
+        if self.received_all && self.sent_all {
             // The socket is closed next, in any case.
-            let _ = self.stream.set_zero_linger();
+            let _ = socket2::SockRef::from(&*self.stream).set_linger(None);
         }
     }
 }

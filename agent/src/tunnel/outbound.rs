@@ -10,7 +10,7 @@ use super::{
     dial,
     enrolled::{Connection, Enrolled, Phase},
     failure::Failure,
-    hbone::{Driver, Key, Promise, Stream, Tunnel, Unopened},
+    hbone::{Driver, Key, Promise, Shown, Stream, Tunnel, Unopened},
     leg::{Broken, Tcp},
     relay::{Ended, relay},
     sidecar::Sidecar,
@@ -23,7 +23,7 @@ use crate::{
 
 /// A connection came to the pod's listener.
 pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: SocketAddr) {
-    let record = enrolled.record(Direction::Outbound, source);
+    let record = enrolled.record(Direction::Outbound, enrolled.shown(source));
     let label = Connection { record: Rc::clone(&record), admitted: None };
     let serving = serve(Rc::clone(enrolled), Tcp::new(stream), source, record);
     enrolled.connections.spawn(label, serving);
@@ -123,13 +123,14 @@ async fn hbone(
     record: &Record,
 ) -> Result<Far, Failure> {
     let peer = SocketAddr::new(endpoint.ip(), enrolled.hbone_port);
-    let key = Key { peer, identity: identity.clone() };
+    let shown = enrolled.workload.valid_certificate().map(Shown).ok_or(Reason::NoCertificate)?;
+    let key = Key { peer, identity: identity.clone(), shown };
     let mut attempts = ATTEMPTS;
     loop {
         let lease = enrolled.pool.lease(&key, |promise| open(enrolled, &key, promise)).await?;
         record.learn(|line| line.peer_identity = Some(lease.peer().id().clone()));
         attempts -= 1;
-        match lease.connect(endpoint, source, &enrolled.pod).await {
+        match lease.connect(endpoint, enrolled.shown(source), &enrolled.pod).await {
             Ok(stream) => return Ok(Far::Hbone(Box::new(stream))),
             Err(Unopened::Failed(failure)) => return Err(failure),
             Err(Unopened::Stale(tunnel, failure)) => {

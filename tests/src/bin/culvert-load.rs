@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -62,7 +63,8 @@ enum Command {
         #[arg(long, default_value_t = 1000)]
         count: usize,
     },
-    /// Open connections, one round trip on each, say so, and hold them until standard input ends.
+    /// Open connections, one round trip on each, say so, and hold them until standard input ends. A line there asks
+    /// for another round trip on each.
     Hold {
         /// The server.
         address: SocketAddr,
@@ -88,6 +90,7 @@ struct Rate {
 }
 
 fn main() -> Result<()> {
+    raise_file_limit()?;
     match Arguments::parse().command {
         Command::Serve { address } => run(serve(address)),
         Command::RoundTrip { address, seconds } => {
@@ -99,6 +102,13 @@ fn main() -> Result<()> {
         Command::Connect { address, count } => print(&connects(address, count)?),
         Command::Hold { address, connections } => hold(address, connections),
     }
+}
+
+/// A shell's usual limit of 1024 descriptors is fewer than the connections to hold.
+fn raise_file_limit() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .context("the limit of open files cannot be raised")
 }
 
 fn run<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -199,7 +209,11 @@ fn hold(address: SocketAddr, connections: usize) -> Result<()> {
         streams.push(stream);
     }
     print(&"open")?;
-    io::copy(&mut io::stdin(), &mut io::sink())?;
+    for line in io::stdin().lines() {
+        line?;
+        streams.iter_mut().try_for_each(round_trip)?;
+        print(&"answered")?;
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ mod watched;
 use std::time::Duration;
 
 pub(super) use client::{Driver, Tunnel, Unopened};
-pub(super) use pool::{Key, Pool, Promise};
+pub(super) use pool::{Key, Pool, Promise, Shown};
 pub(super) use server::{Asked, serve};
 pub(super) use stream::Stream;
 

@@ -1,6 +1,13 @@
 //! The tunnels of one pod, to be shared.
 
-use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use culvert_policy::{Reason, SpiffeId};
 use futures::{FutureExt, future::Shared};
@@ -10,6 +17,7 @@ use super::{
     super::failure::Failure,
     client::{Lease, Tunnel},
 };
+use crate::identity::Certificate;
 
 /// What makes two connections fit for one tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +26,26 @@ pub(in super::super) struct Key {
     pub(in super::super) peer: SocketAddr,
     /// Whom it must prove to be.
     pub(in super::super) identity: SpiffeId,
+    /// What the pod shows: a tunnel takes no new streams once there is a newer certificate.
+    pub(in super::super) shown: Shown,
+}
+
+/// A certificate, told from others by being the very same one.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Shown(pub(in super::super) Arc<Certificate>);
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Shown {}
+
+impl Hash for Shown {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
 }
 
 /// The live tunnels by where they lead, and those that are being opened.

@@ -1,11 +1,25 @@
 //! How streams share tunnels.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use culvert_policy::Reason;
 
 use futures::future::join_all;
 use tokio::io::AsyncReadExt;
 
-use super::fixture::{Mesh, abort, ping, soon};
+use super::fixture::{Mesh, abort, id, ping, soon};
+use crate::{
+    cluster::Verdict,
+    identity::{Authority, Clock, Identities},
+};
 
 /// How many tunnels lead to the pod: established connections of its HBONE port.
 fn tunnels(mesh: &Mesh) -> usize {
@@ -31,6 +45,47 @@ async fn first_connections_at_once_share_one_tunnel() {
     let peers: HashSet<_> = mesh.server.world.clients.lock().unwrap().values().copied().collect();
     let sources: HashSet<_> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
     assert_eq!(peers, sources);
+}
+
+#[tokio::test]
+async fn new_streams_show_the_new_certificate_and_old_ones_go_on() {
+    let clock = Arc::new(Ahead::default());
+    let authority = Authority::in_memory("cluster.local").unwrap();
+    let identities = Identities::with_clock(authority, Duration::from_hours(1), clock.clone());
+    let address = |last| Ipv4Addr::new(127, 0, 0, last).into();
+    let mesh = Mesh::with(address(2), address(3), &identities.clone(), identities);
+    let (mut old_client, mut old_server) = mesh.pair().await;
+    clock.0.store(31 * 60, Ordering::Relaxed);
+    mesh.identities.renew_due(clock.now());
+    let (mut new_client, mut new_server) = mesh.pair().await;
+    assert_eq!(tunnels(&mesh), 2);
+    ping(&mut old_client, &mut old_server).await;
+    ping(&mut new_client, &mut new_server).await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_opens_no_stream_on_a_tunnel_that_is_there() {
+    let clock = Arc::new(Ahead::default());
+    let authority = Authority::in_memory("cluster.local").unwrap();
+    let identities = Identities::with_clock(authority, Duration::from_hours(1), clock.clone());
+    let address = |last| Ipv4Addr::new(127, 0, 0, last).into();
+    let mesh = Mesh::with(address(2), address(3), &identities.clone(), identities);
+    let (mut client, mut server) = mesh.pair().await;
+    clock.0.store(2 * 60 * 60, Ordering::Relaxed);
+    let (_listener, app) = mesh.app().await;
+    mesh.refuses(Verdict::Hbone(id("httpbin")), app).await;
+    assert_eq!(soon(mesh.client.line()).await.reason, Reason::NoCertificate);
+    ping(&mut client, &mut server).await;
+}
+
+/// A clock that is ahead by some seconds.
+#[derive(Debug, Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
 }
 
 #[tokio::test]

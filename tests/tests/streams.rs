@@ -1,0 +1,239 @@
+//! Connections between enrolled pods end, break, fill and stall as direct ones do.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use culvert_testbed::{DEADLINE, Family, Pair};
+use rustix::event::{PollFd, PollFlags, poll};
+use socket2::SockRef;
+
+const MIB: u64 = 1024 * 1024;
+/// What a large transfer amounts to.
+const LARGE: u64 = 64 * MIB;
+
+#[test]
+fn each_direction_ends_on_its_own() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        for client_first in [true, false] {
+            let (client, server) = pair.connect(family, 80).unwrap();
+            let source = client.local_addr().unwrap();
+            let (first, last) = if client_first { (client, server) } else { (server, client) };
+            end_one_after_the_other(first, last);
+            let (sent, received) = if client_first { (8, 6) } else { (6, 8) };
+            pair.was_carried(source, sent, received).unwrap();
+        }
+    }
+}
+
+fn end_one_after_the_other(mut first: TcpStream, mut last: TcpStream) {
+    first.write_all(b"question").unwrap();
+    first.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut last), b"question");
+    last.write_all(b"ans").unwrap();
+    let mut half = [0; 3];
+    first.read_exact(&mut half).unwrap();
+    last.write_all(b"wer").unwrap();
+    drop(last);
+    assert_eq!(read_all(&mut first), b"wer");
+}
+
+#[test]
+fn a_reset_reaches_the_other_application() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        for by_client in [true, false] {
+            let (client, server) = pair.connect(family, 80).unwrap();
+            let source = client.local_addr().unwrap();
+            let (mut breaking, mut other) = if by_client { (client, server) } else { (server, client) };
+            breaking.write_all(b"word").unwrap();
+            other.read_exact(&mut [0; 4]).unwrap();
+            reset(breaking);
+            assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+            let (sent, received) = if by_client { (4, 0) } else { (0, 4) };
+            pair.was_carried(source, sent, received).unwrap();
+        }
+    }
+}
+
+/// As an application does that aborts, or ends with bytes unread.
+fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+#[test]
+fn a_reset_overtakes_a_reader_that_stalls() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (client, mut server) = pair.connect(family, 80).unwrap();
+        fill(&client);
+        let source = client.local_addr().unwrap();
+        reset(client);
+        assert_eq!(read_to_error(&mut server), ErrorKind::ConnectionReset);
+        drop(server);
+        pair.records(source).unwrap();
+    }
+}
+
+fn read_to_error(stream: &mut TcpStream) -> ErrorKind {
+    io::copy(stream, &mut io::sink()).unwrap_err().kind()
+}
+
+#[test]
+fn large_transfers_arrive_whole() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (client, server) = pair.connect(family, 80).unwrap();
+        let source = client.local_addr().unwrap();
+        transfer(&client, &server);
+        transfer(&server, &client);
+        drop((client, server));
+        pair.was_carried(source, LARGE, LARGE).unwrap();
+    }
+}
+
+#[test]
+fn both_directions_carry_at_once() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (client, server) = pair.connect(family, 80).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| transfer(&client, &server));
+            transfer(&server, &client);
+        });
+    }
+}
+
+#[test]
+fn a_server_may_speak_first() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (mut client, mut server) = pair.connect(family, 25).unwrap();
+        server.write_all(b"220 ready").unwrap();
+        let mut greeting = [0; 9];
+        client.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"220 ready");
+        let source = client.local_addr().unwrap();
+        drop((client, server));
+        pair.was_carried(source, 0, 9).unwrap();
+    }
+}
+
+#[test]
+fn a_reader_that_stalls_holds_its_writer_up_and_loses_nothing() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (client, server) = pair.connect(family, 80).unwrap();
+        for (reader, writer) in [(&client, &server), (&server, &client)] {
+            let before = resident(&pair);
+            let held = fill(writer);
+            for (before, after) in before.into_iter().zip(resident(&pair)) {
+                let grown = after.saturating_sub(before);
+                assert!(grown < 8 * MIB, "an agent grew by {grown} bytes over a window of 1 MiB");
+            }
+            expect(reader, held);
+        }
+    }
+}
+
+fn resident(pair: &Pair) -> Vec<u64> {
+    pair.agents.iter().map(|agent| agent.resident().unwrap()).collect()
+}
+
+/// A stalled stream in each direction holds nothing up: not the other direction, not the other streams.
+#[test]
+fn a_stalled_reader_slows_no_other_stream() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (idle_client, writing_server) = pair.connect(family, 80).unwrap();
+        let (writing_client, idle_server) = pair.connect(family, 81).unwrap();
+        let held = [&writing_server, &writing_client].map(fill);
+
+        let (client, server) = pair.connect(family, 82).unwrap();
+        transfer(&client, &server);
+        transfer(&server, &client);
+        assert_eq!(pair.tunnels(family).unwrap().len(), 1, "the streams were to share a tunnel");
+
+        expect(&idle_client, held[0]);
+        expect(&idle_server, held[1]);
+    }
+}
+
+#[test]
+fn a_port_without_listener_refuses_at_once() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        // The agent accepts before it knows, so the refusal may come with the first read.
+        let connected = pair.client.connect(pair.server.address(family, 81));
+        let kind = connected.and_then(|mut client| client.read(&mut [0])).unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset), "{kind}");
+        let asked = pair.server.address(family, 81).to_string();
+        for (agent, reason) in pair.agents.iter().zip(["peer_app_unreachable", "app_unreachable"]) {
+            let record = agent.wait_for_record(|record| record["destination"] == asked).unwrap();
+            assert_eq!(
+                (&record["outcome"], &record["reason"]),
+                (&"failed".into(), &reason.into()),
+                "{record}"
+            );
+        }
+    }
+}
+
+/// Sends a large amount from one end to the other.
+fn transfer(from: &TcpStream, to: &TcpStream) {
+    thread::scope(|scope| {
+        scope.spawn(|| (&*from).write_all(&pattern(LARGE)).unwrap());
+        expect(to, LARGE);
+    });
+}
+
+/// Writes until there is no more room on the whole way; how much there was.
+fn fill(stream: &TcpStream) -> u64 {
+    let bytes = pattern(LARGE);
+    let mut written = 0;
+    stream.set_nonblocking(true).unwrap();
+    while is_writable_soon(stream) {
+        assert!(written < bytes.len(), "nothing holds the writer up");
+        match (&*stream).write(&bytes[written..]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => written += result.unwrap(),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    written as u64
+}
+
+/// On a slow machine this may say no too early: then less is held, and no more than that is asked for.
+fn is_writable_soon(stream: &TcpStream) -> bool {
+    let soon = Duration::from_millis(300).try_into().unwrap();
+    poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&soon)).unwrap() > 0
+}
+
+/// Reads that much of the pattern.
+fn expect(stream: &TcpStream, length: u64) {
+    let mut received = Vec::new();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.take(length).read_to_end(&mut received).unwrap();
+    assert!(received == pattern(length), "{} of {length} bytes came, or others", received.len());
+}
+
+/// Bytes that differ from any part of them that is moved or repeated.
+fn pattern(length: u64) -> Vec<u8> {
+    let words =
+        (0..length.div_ceil(8)).map(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
+    let mut bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+    bytes.truncate(usize::try_from(length).unwrap());
+    bytes
+}
+
+fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}

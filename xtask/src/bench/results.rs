@@ -1,0 +1,100 @@
+//! What the rounds brought.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{figure::Figure, row::Row};
+
+/// What one round found for a row; a figure that makes no sense there is missing.
+pub(super) type Sample = BTreeMap<Figure, f64>;
+
+/// All rounds so far.
+#[derive(Default)]
+pub(super) struct Results {
+    values: BTreeMap<(Row, Figure), Vec<f64>>,
+}
+
+/// One figure of one row over all rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Summary {
+    pub(super) least: f64,
+    pub(super) median: f64,
+    pub(super) most: f64,
+}
+
+impl Summary {
+    /// None of nothing.
+    fn of(values: &[f64]) -> Option<Self> {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (least, most) = (*sorted.first()?, *sorted.last()?);
+        let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        Some(Self { least, median: f64::midpoint(below, above), most })
+    }
+
+    /// How far the rounds are apart, as a share of the median.
+    pub(super) fn spread(&self) -> f64 {
+        (self.most - self.least) / self.median
+    }
+}
+
+impl Results {
+    pub(super) fn add(&mut self, row: Row, sample: Sample) {
+        for (figure, value) in sample {
+            self.values.entry((row, figure)).or_default().push(value);
+        }
+    }
+
+    /// How many rounds there were.
+    pub(super) fn rounds(&self) -> usize {
+        self.values.values().map(Vec::len).max().unwrap_or(0)
+    }
+
+    pub(super) fn summary(&self, row: Row, figure: Figure) -> Option<Summary> {
+        Summary::of(self.values.get(&(row, figure))?)
+    }
+
+    /// The median as a share of direct's.
+    pub(super) fn share(&self, row: Row, figure: Figure) -> Option<f64> {
+        Some(self.summary(row, figure)?.median / self.summary(Row::Direct, figure)?.median)
+    }
+
+    /// The medians: an object per row, with every key, null where a figure makes no sense.
+    pub(super) fn to_json(&self) -> Value {
+        let rows = Row::ALL.map(|row| (row.name().to_owned(), self.row_to_json(row)));
+        Value::Object(Map::from_iter(rows))
+    }
+
+    fn row_to_json(&self, row: Row) -> Value {
+        let figures = Figure::ALL.map(|figure| {
+            let median = self.summary(row, figure).map(|summary| summary.median);
+            (figure.key().to_owned(), json!(median))
+        });
+        Value::Object(Map::from_iter(figures))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between() {
+        let summary = Summary::of(&[4.0, 1.0, 2.0, 100.0]).unwrap();
+        assert_eq!(summary, Summary { least: 1.0, median: 3.0, most: 100.0 });
+        assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn every_row_has_every_key_and_null_where_nothing_was_measured() {
+        let mut results = Results::default();
+        results.add(Row::Mtls, Sample::from([(Figure::RssIdle, 12.5)]));
+        let json = results.to_json();
+        assert_eq!(json["mtls"]["rss_idle_mb"], 12.5);
+        assert!(json["direct"]["rss_idle_mb"].is_null());
+        for row in Row::ALL {
+            assert_eq!(json[row.name()].as_object().unwrap().len(), Figure::ALL.len());
+        }
+    }
+}
