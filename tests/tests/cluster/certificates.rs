@@ -1,9 +1,6 @@
 //! Who is let in, and who is believed: certificates of the other side, and what a peer may ask for.
 
-use std::{
-    fs,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec};
 use http::{HeaderValue, Method, StatusCode};
@@ -116,21 +113,21 @@ fn wait_until_captured(cluster: &Cluster, fake: &Pod, credentials: &Credentials)
 #[test]
 fn agents_that_share_no_authority_refuse_each_other_and_both_say_why() {
     let options = AgentOptions::default();
-    let other = std::env::temp_dir().join(format!("culvert-other-ca-{}", std::process::id()));
-    let foreign = options.clone().flag("ca-dir", other.display().to_string());
+    let other = tempfile::tempdir().unwrap();
+    let foreign = options.clone().flag("ca-dir", other.path().display().to_string());
     let cluster = Cluster::with_each(&[], [&options, &foreign]);
     let echo = Echo::start(&cluster.server, &[80]);
     for family in Family::ALL {
-        let mut stream = cluster.client.connect(cluster.server.address(family, 80)).unwrap();
-        exchange(&mut stream).unwrap_err();
-        let record = cluster.outbound(stream.local_addr().unwrap());
+        let asked = cluster.server.address(family, 80);
+        ask(&cluster.client, asked).unwrap_err();
+        let to_it = |record: &Value| record["destination"] == asked.to_string();
+        let record = cluster.client_agent.wait_for_record(to_it).unwrap();
         assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &"foreign_ca".into()));
     }
     let refused = |record: &Value| record["direction"] == "inbound" && record["reason"] == "refused_by_peer";
     let record = cluster.server_agent.wait_for_record(refused).unwrap();
     assert_eq!((&record["outcome"], &record["peer_pod"]), (&"refused".into(), &"full/sleep".into()));
     assert_eq!(echo.clients(), []);
-    fs::remove_dir_all(other).unwrap();
 }
 
 #[test]
