@@ -18,9 +18,9 @@ pub struct Event {
     pub remote: SocketAddress,
     /// Nanoseconds since it was opened.
     pub age: u64,
-    /// Bytes that the other end acknowledged.
+    /// Bytes that the other end acknowledged, as TCP counts them: a SYN and a FIN are one each.
     pub sent: u64,
-    /// Bytes that the pod received.
+    /// Bytes that the pod received, counted likewise.
     pub received: u64,
 }
 
