@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -21,7 +21,10 @@ use culvert_abi::{
 use culvert_policy::Mode;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::events::Events;
+use super::{
+    events::Events,
+    mirror::{Mirror, ignore_missing, is_full},
+};
 use crate::{
     cluster::{Destination, KernelVerdict, PortModes},
     tunnel,
@@ -213,66 +216,6 @@ where
 {
     let map = ebpf.take_map(name).ok_or_else(|| MapsError::missing(name))?;
     map.try_into().map_err(MapsError::of(name))
-}
-
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
-    match result {
-        Err(MapError::KeyNotFound) => Ok(()),
-        // aya passes on what bpf(2) says of a key that is not there.
-        Err(error) if raw_os_error(&error) == Some(libc::ENOENT) => Ok(()),
-        other => other,
-    }
-}
-
-fn is_full(error: &MapError) -> bool {
-    matches!(raw_os_error(error), Some(libc::E2BIG | libc::ENOSPC | libc::ENOMEM))
-}
-
-fn raw_os_error(error: &MapError) -> Option<i32> {
-    match error {
-        MapError::SyscallError(error) => error.io_error.raw_os_error(),
-        MapError::IoError(error) => error.raw_os_error(),
-        _ => None,
-    }
-}
-
-type Key = (IpAddr, u16);
-
-/// A map from addresses to words, and what was last written into it: only differences reach the kernel.
-struct Mirror {
-    map: HashMap<MapData, SocketAddress, u32>,
-    written: BTreeMap<Key, u32>,
-}
-
-impl Mirror {
-    const fn new(map: HashMap<MapData, SocketAddress, u32>) -> Self {
-        Self { map, written: BTreeMap::new() }
-    }
-
-    /// Makes the keys that `scope` accepts those of `wanted`. On an error what went in stays.
-    fn replace_where(
-        &mut self,
-        scope: impl Fn(&Key) -> bool,
-        wanted: BTreeMap<Key, u32>,
-    ) -> Result<(), MapError> {
-        let gone: BTreeSet<Key> =
-            self.written.keys().filter(|key| scope(key) && !wanted.contains_key(key)).copied().collect();
-        for key in gone {
-            ignore_missing(self.map.remove(&abi_key(key)))?;
-            self.written.remove(&key);
-        }
-        for (key, word) in wanted {
-            if self.written.get(&key) != Some(&word) {
-                self.map.insert(abi_key(key), word, 0)?;
-                self.written.insert(key, word);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn abi_key((address, port): Key) -> SocketAddress {
-    SocketAddress::new(address.into(), port)
 }
 
 /// The maps of a connection's path, by their ids.

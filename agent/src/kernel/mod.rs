@@ -4,6 +4,7 @@ mod environment;
 mod events;
 mod log;
 mod maps;
+mod mirror;
 mod pins;
 mod programs;
 
