@@ -24,7 +24,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::cli::{AgentOptions, LogFormat};
+use crate::cli::{AgentOptions, IssuerOptions, LogFormat, Source};
 
 /// A third of what the kernel allows.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -147,21 +147,25 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
 }
 
 fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {
+    let defaults = Settings::default();
     let cluster = Cluster::new(Index::new(Settings {
-        root_namespace: options.root_namespace.clone(),
-        trust_domain: options.trust_domain.clone(),
+        root_namespace: options.root_namespace.clone().unwrap_or(defaults.root_namespace),
+        trust_domain: options.trust_domain.clone().unwrap_or(defaults.trust_domain),
         captured: Captured::ByWish,
         ..Settings::default()
     }));
-    let mut manifests = ManifestDir::open(&options.manifests)?;
+    let Source::Manifests(directory) = &options.source else { anyhow::bail!("expected --manifests") };
+    let mut manifests = ManifestDir::open(directory)?;
     manifests.load(&cluster)?;
     Ok((cluster, manifests))
 }
 
 fn load_identities(options: &AgentOptions) -> Result<Identities> {
-    let authority = match &options.ca_dir {
-        Some(directory) => Authority::in_dir(directory, &options.trust_domain)?,
-        None => Authority::in_memory(&options.trust_domain)?,
+    let trust_domain = options.trust_domain.as_deref().unwrap_or("cluster.local");
+    let authority = match &options.issuer {
+        IssuerOptions::Own { directory: Some(directory) } => Authority::in_dir(directory, trust_domain)?,
+        IssuerOptions::Own { directory: None } => Authority::in_memory(trust_domain)?,
+        IssuerOptions::Service { .. } => anyhow::bail!("expected --ca-dir"),
     };
     Ok(Identities::new(authority, options.cert_lifetime))
 }
