@@ -10,6 +10,7 @@ mod certificate;
 mod clock;
 mod fault;
 mod identities;
+pub mod istio_ca;
 mod peer;
 mod renewal;
 mod tls;
