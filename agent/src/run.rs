@@ -91,7 +91,6 @@ async fn follow(
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let retry = enroller.next_retry();
         tokio::select! {
             name = signals.next() => {
                 info!(signal = name, "ending");
@@ -102,7 +101,7 @@ async fn follow(
                 enroller.release_ended().await?;
             }
             result = changes.changed() => result.context("the cluster's source ended")?,
-            () = until(retry) => {}
+            () = enroller.due() => enroller.release_ended().await?,
         }
         let revision = *changes.borrow_and_update();
         enroller.follow(Instant::now()).await?;
@@ -196,13 +195,6 @@ fn init_log(options: &AgentOptions) {
         LogFormat::Json => {
             registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true)).init();
         }
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }
 
