@@ -90,7 +90,6 @@ async fn follow(
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let retry = enroller.next_retry();
         tokio::select! {
             name = signals.next() => {
                 info!(signal = name, "ending");
@@ -101,7 +100,7 @@ async fn follow(
                 enroller.release_ended().await?;
             }
             result = changes.changed() => result.context("the cluster's source ended")?,
-            () = until(retry) => {}
+            () = enroller.due() => enroller.release_ended().await?,
         }
         let revision = *changes.borrow_and_update();
         enroller.follow(Instant::now()).await?;
@@ -189,11 +188,4 @@ fn raise_file_limit() -> Result<()> {
     setrlimit(Resource::Nofile, raised)
         .map_err(io::Error::from)
         .context("cannot raise the limit of open files")
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
-    }
 }
