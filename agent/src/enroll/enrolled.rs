@@ -5,7 +5,6 @@ use std::{io, net::SocketAddr};
 use super::{ListenError, Listeners, Parts, Sandbox, SandboxError};
 use crate::{
     cluster::LocalPod,
-    identity::IssueError,
     kernel::{LoadError, MapsError, PinError},
     tunnel,
 };
@@ -19,9 +18,6 @@ pub enum EnrolError {
     /// Its listeners could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// It has no certificate.
-    #[error("no certificate for it: {0}")]
-    Certificate(#[from] IssueError),
     /// The `sk_lookup` program could not be attached.
     #[error("cannot attach to its network namespace: {0}")]
     Attach(#[from] LoadError),
@@ -63,7 +59,7 @@ impl Enrolled {
     /// kernel sends anything to them.
     pub(super) async fn enrol(wish: &LocalPod, parts: &mut Parts) -> Result<Self, EnrolError> {
         let sandbox = Sandbox::find(&parts.cgroup_root, &wish.uid)?;
-        let workload = parts.identities.workload(&wish.identity)?;
+        let workload = parts.identities.workload(&wish.identity);
         let listeners = Listeners::open(&sandbox.netns, &wish.addresses)?;
         let addresses = listeners.outbound_addresses().map_err(EnrolError::Address)?;
         let pod = Self { wish: wish.clone(), sandbox, listeners: addresses };
