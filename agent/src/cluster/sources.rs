@@ -166,7 +166,7 @@ impl fmt::Display for WatchState {
             Self::Watching => "watching",
             Self::Retrying => "retrying",
             Self::Denied => "denied",
-            Self::NotServed => "not served",
+            Self::NotServed => "not_served",
         })
     }
 }

@@ -31,3 +31,66 @@ impl Outage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, MutexGuard},
+    };
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::cluster::Kind;
+
+    const PODS: Source = Source::Kind(Kind::Pod);
+    const SERVICES: Source = Source::Kind(Kind::Service);
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    struct LogWriter<'a>(MutexGuard<'a, Vec<u8>>);
+
+    impl io::Write for LogWriter<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Log {
+        type Writer = LogWriter<'a>;
+
+        fn make_writer(&'a self) -> LogWriter<'a> {
+            LogWriter(self.0.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn an_outage_is_told_once_when_it_begins_and_once_when_it_ends() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let outage = Outage::default();
+            outage.answered(PODS);
+            for _ in 0..3 {
+                outage.failed(PODS, "connection refused");
+                outage.failed(SERVICES, "connection refused");
+            }
+            outage.answered(SERVICES);
+            outage.failed(SERVICES, "connection refused");
+            outage.answered(SERVICES);
+            outage.answered(PODS);
+            outage.answered(PODS);
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("WARN").count(), 1, "{text}");
+        assert_eq!(text.matches("INFO").count(), 1, "{text}");
+        assert!(text.contains("resource=pods error=\"connection refused\""), "{text}");
+    }
+}
