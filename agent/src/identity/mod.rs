@@ -21,11 +21,13 @@ mod workload;
 mod tests;
 
 pub use authority::{Authority, AuthorityError, RootFault};
+pub(crate) use authority::{NewRoot, Signer, only_certificate};
 pub use certificate::{Certificate, IssueError, Issuer};
 pub use clock::{Clock, SystemClock};
 pub use fault::{tls_detail, tls_fault, tls_reason};
 pub use identities::Identities;
 pub use peer::{LeafFault, VerifiedPeer};
+pub(crate) use tls::authority_config;
 pub use tls::server_name;
 pub use verifier::{PeerFault, Trust};
 pub use workload::Workload;
