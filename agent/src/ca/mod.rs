@@ -13,6 +13,7 @@ mod csr;
 mod error;
 mod limit;
 mod options;
+mod outage;
 mod pods;
 mod refusal;
 mod roots;

@@ -28,6 +28,7 @@ use super::{
     caller::{Caller, Callers},
     csr,
     limit::Limiter,
+    outage::Outage,
     pods::Pods,
     refusal::Refusal,
     roots::Roots,
@@ -42,7 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const IN_FLIGHT: usize = 256;
 /// How many callers' rates are kept.
 const CALLERS: usize = 16 * 1024;
-/// How many bad tokens may come from one address at once, and how long until it may try one more.
+/// How many bad tokens may come from one address at once, and how long until it may try one more. A node has one agent
+/// with one token.
 const BAD_TOKENS: (u32, Duration) = (32, Duration::from_secs(1));
 
 /// The service, shared by all connections.
@@ -57,11 +59,14 @@ struct Shared {
     rates: Limiter<Caller>,
     bad_tokens: Limiter<IpAddr>,
     in_flight: Semaphore,
+    api_server: Outage,
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy)]
-struct Source(IpAddr);
+/// One request, and where it came from.
+struct Call {
+    shared: Arc<Shared>,
+    source: IpAddr,
+}
 
 /// What was issued, for the log.
 struct Issued {
@@ -79,6 +84,7 @@ impl Service {
             rates: Limiter::new(options.burst, options.refill, CALLERS),
             bad_tokens: Limiter::new(bad_tokens, refill, CALLERS),
             in_flight: Semaphore::new(IN_FLIGHT),
+            api_server: Outage::default(),
             options,
         }))
     }
@@ -87,33 +93,28 @@ impl Service {
     pub(super) async fn answer(
         self,
         source: IpAddr,
-        mut request: http::Request<Incoming>,
+        request: http::Request<Incoming>,
     ) -> Result<http::Response<Body>, Infallible> {
         if request.uri().path() != CREATE_CERTIFICATE {
             return Ok(Status::unimplemented("expected CreateCertificate").into_http());
         }
-        let shared = self.0.clone();
-        let Ok(_permit) = shared.in_flight.try_acquire() else { return Ok(refused(&Refusal::Busy)) };
-        request.extensions_mut().insert(Source(source));
         let codec = ProstCodec::<IstioCertificateResponse, IstioCertificateRequest>::default();
         let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-        let answer = timeout(PATIENCE, grpc.unary(self, request)).await;
-        Ok(answer.unwrap_or_else(|_| refused(&Refusal::TooSlow)))
+        let call = Call { shared: self.0, source };
+        let answer = timeout(PATIENCE, grpc.unary(call, request)).await;
+        Ok(answer.unwrap_or_else(|_| Status::from(&Refusal::TooSlow).into_http()))
     }
 }
 
-fn refused(refusal: &Refusal) -> http::Response<Body> {
-    Status::from(refusal).into_http()
-}
-
-impl UnaryService<IstioCertificateRequest> for Service {
+impl UnaryService<IstioCertificateRequest> for Call {
     type Response = IstioCertificateResponse;
     type Future = BoxFuture<'static, Result<Response<IstioCertificateResponse>, Status>>;
 
     fn call(&mut self, request: Request<IstioCertificateRequest>) -> Self::Future {
-        let shared = self.0.clone();
+        let (shared, source) = (self.shared.clone(), self.source);
         Box::pin(async move {
-            let created = shared.create(&request).await;
+            let created = shared.create(source, &request).await;
+            shared.note(created.as_ref().err());
             let cert_chain = created.map_err(|refusal| Status::from(&refusal))?;
             Ok(Response::new(IstioCertificateResponse { cert_chain }))
         })
@@ -121,39 +122,40 @@ impl UnaryService<IstioCertificateRequest> for Service {
 }
 
 impl Shared {
-    async fn create(&self, request: &Request<IstioCertificateRequest>) -> Result<Vec<String>, Refusal> {
-        let source = request.extensions().get().map(|Source(address)| *address);
-        let caller = self.identify(request.metadata(), source).await.inspect_err(|refusal| {
+    async fn create(
+        &self,
+        source: IpAddr,
+        request: &Request<IstioCertificateRequest>,
+    ) -> Result<Vec<String>, Refusal> {
+        // The message has been read: nobody holds one of these by sending slowly.
+        let _permit = self.in_flight.try_acquire().map_err(|_| Refusal::Busy)?;
+        let caller = self.identify(source, request.metadata()).await.inspect_err(|refusal| {
             let error: &dyn std::error::Error = refusal;
-            tracing::debug!(error, ?source, "refused an unknown caller");
+            tracing::debug!(error, %source, "refused an unknown caller");
         })?;
         self.rates.take(&caller, Instant::now()).map_err(|wait| Refusal::TooMany { wait }).inspect_err(
             |_| {
-                tracing::debug!(caller = %caller.account, ?source, "refused a caller that asks too often");
+                tracing::debug!(caller = %caller.account, %source, "refused a caller that asks too often");
             },
         )?;
         let issued = self.issue(&caller, request.get_ref()).await;
         issued.inspect_err(|refusal| {
             let error: &dyn std::error::Error = refusal;
-            tracing::info!(error, caller = %caller.account, node = caller.node, ?source, "refused a certificate");
+            tracing::info!(error, caller = %caller.account, node = caller.node, %source, "refused a certificate");
         })
     }
 
-    /// Who asks. An address from which many bad tokens came has to wait with further ones; what is known already is
+    /// Who asks. An address from which many bad tokens came has to wait with further ones; who is known already is
     /// heard.
-    async fn identify(&self, metadata: &MetadataMap, source: Option<IpAddr>) -> Result<Arc<Caller>, Refusal> {
+    async fn identify(&self, source: IpAddr, metadata: &MetadataMap) -> Result<Arc<Caller>, Refusal> {
         let token = bearer(metadata).ok_or(Refusal::NoToken)?;
         if let Some(known) = self.callers.known(token) {
             return Ok(known);
         }
-        let now = Instant::now();
-        if let Some(wait) = source.and_then(|source| self.bad_tokens.check(&source, now).err()) {
-            return Err(Refusal::TooMany { wait });
-        }
+        self.bad_tokens.take(&source, Instant::now()).map_err(|wait| Refusal::TooMany { wait })?;
         let reviewed = self.callers.review(token).await;
-        if let (Err(Refusal::BadToken), Some(source)) = (&reviewed, source) {
-            // The check before may have been passed by several at once: then there is nothing left to take.
-            let _ = self.bad_tokens.take(&source, now);
+        if !matches!(reviewed, Err(Refusal::BadToken)) {
+            self.bad_tokens.give_back(&source);
         }
         reviewed
     }
@@ -188,6 +190,17 @@ impl Shared {
     fn lifetime(&self, asked_seconds: i64) -> Duration {
         let asked = u64::try_from(asked_seconds).ok().filter(|seconds| *seconds > 0);
         asked.map_or(self.options.default_lifetime, Duration::from_secs).min(self.options.max_lifetime)
+    }
+
+    /// Whether the API server is there is learned from requests.
+    fn note(&self, refusal: Option<&Refusal>) {
+        match refusal {
+            Some(refusal @ Refusal::ApiServer(_)) => {
+                self.api_server.failed("cannot ask the API server about callers", refusal);
+            }
+            None => self.api_server.over("the API server answers again"),
+            Some(_) => {}
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     store::{Bundle, Store, StoredSecret, Written},
 };
 use crate::{
-    ca::{CaOptions, serving::Serving},
+    ca::{CaOptions, outage::Outage, serving::Serving},
     identity::NewRoot,
 };
 
@@ -27,7 +27,7 @@ pub(in crate::ca) struct Keeper {
     serving: Arc<Serving>,
     /// What the Secret held when it was last read: if it is deleted, it is put back.
     kept: Option<Content>,
-    failing: bool,
+    outage: Outage,
 }
 
 /// What a step led to.
@@ -46,7 +46,7 @@ impl Keeper {
         serving: Arc<Serving>,
     ) -> Self {
         let store = Store::new(client, &options);
-        Self { store, options, roots, serving, kept: None, failing: false }
+        Self { store, options, roots, serving, kept: None, outage: Outage::default() }
     }
 
     /// Waits until there are roots that can sign. Fails if there are some that cannot: they may be somebody else's.
@@ -56,7 +56,7 @@ impl Keeper {
             if let Err(error @ (StoreError::Malformed { .. } | StoreError::Make(_))) = settled {
                 return Err(error);
             }
-            self.note(settled.as_ref());
+            self.note(&settled);
             if self.roots.signing(self.options.clock.now()).is_some() {
                 return Ok(());
             }
@@ -70,7 +70,7 @@ impl Keeper {
         loop {
             self.nap().await;
             let settled = self.settle().await;
-            self.note(settled.as_ref());
+            self.note(&settled);
         }
     }
 
@@ -164,16 +164,13 @@ impl Keeper {
         Ok(changed(self.store.write(secret).await?))
     }
 
-    fn note(&mut self, settled: Result<&(), &StoreError>) {
+    fn note(&self, settled: &Result<(), StoreError>) {
         match settled {
-            Ok(()) if self.failing => tracing::info!("the roots can be read and published again"),
-            Err(error) if !self.failing => {
-                let error: &dyn std::error::Error = error;
-                tracing::warn!(error, "cannot look after the roots, those that are loaded go on");
+            Ok(()) => self.outage.over("the roots can be read and published again"),
+            Err(error) => {
+                self.outage.failed("cannot look after the roots, those that are loaded go on", error);
             }
-            _ => {}
         }
-        self.failing = settled.is_err();
     }
 
     /// Replicas that started together do not stay together.
