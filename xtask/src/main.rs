@@ -28,7 +28,8 @@ use unavailable::Unavailable;
 ///
 /// Each command installs what it misses on a Debian machine, says what it does, and removes what it made, also on
 /// Ctrl-C. The exit status is 0 when everything went well, 1 when a step failed, 2 for a mistake on the command
-/// line, 69 when something is missing that is not installed from here (docker, kind), and 130 when it was interrupted.
+/// line, 69 when something is missing that is not installed from here (docker, kind), and 130 when it was
+/// interrupted.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
 struct Arguments {

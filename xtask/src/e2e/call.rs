@@ -43,21 +43,33 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
-/// Asks a namespace's Service from the client of another.
+/// Asks a namespace's Service from the client of another, and the agents what they saw of it.
 pub(super) fn call(cluster: &Cluster, client: Namespace, server: Namespace) -> anyhow::Result<Seen> {
-    let (client_name, server_name) = (client.as_str(), server.as_str());
+    let answer = request(cluster, client, server)?;
+    records(cluster, client, answer)
+}
+
+/// Asks a namespace's Service from the client of another.
+pub(super) fn request(cluster: &Cluster, client: Namespace, server: Namespace) -> anyhow::Result<Answer> {
+    let (client, host) = (client.as_str(), format!("httpbin.{}.svc.cluster.local", server.as_str()));
     let mut exec = cluster.kubectl();
-    exec.args(["exec", "--namespace", client_name, "sleep", "--", "curl", "--disable", "--silent"]);
-    exec.args(["--max-time", "10", "--write-out", "\n%{json}"]);
-    exec.arg(format!("http://httpbin.{server_name}.svc.cluster.local/hostname"));
+    exec.args(["exec", "--namespace", client, "sleep", "--", "curl", "--disable", "--silent"]);
+    exec.args(["--max-time", "10", "--write-out", "\n%{json}"]).arg(format!("http://{host}/hostname"));
     let output = exec.stdin(Stdio::null()).output().context("kubectl cannot be started")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let (body, report) = text.rsplit_once('\n').unwrap_or_default();
     let report: Report = serde_json::from_str(report).with_context(|| {
-        format!("{}: curl tells nothing of itself: {}", shown(&exec), String::from_utf8_lossy(&output.stderr))
+        let told = String::from_utf8_lossy(&output.stderr);
+        format!("{}: curl tells nothing of itself: {told}", shown(&exec))
     })?;
-    let outcome = report.outcome(server, body.trim());
-    records(cluster, client, outcome, &report.source())
+    Ok(Answer { outcome: report.outcome(server, body.trim()), source: report.source() })
+}
+
+/// What the client saw.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    /// The client's end, as the access log writes it.
+    source: String,
 }
 
 /// What curl says of a transfer: variables of `--write-out`.
@@ -71,7 +83,6 @@ struct Report {
 }
 
 impl Report {
-    /// The client's end, as the access log writes it.
     fn source(&self) -> String {
         format!("{}:{}", self.local_ip, self.local_port)
     }
@@ -97,14 +108,15 @@ fn is_enrolled(namespace: Namespace, pod: &str) -> bool {
 }
 
 /// Waits for the records that there have to be; one that does not come is missing in what this returns.
-fn records(cluster: &Cluster, client: Namespace, outcome: Outcome, source: &str) -> anyhow::Result<Seen> {
+fn records(cluster: &Cluster, client: Namespace, answer: Answer) -> anyhow::Result<Seen> {
+    let Answer { outcome, source } = answer;
     let Outcome::Answered { enrolled, .. } = outcome else {
         return Ok(Seen { outcome, client: None, server: None, identity: None });
     };
     let deadline = Instant::now() + PATIENCE;
     loop {
         let log = cluster.agents_log()?;
-        let find = |direction| log.iter().rev().find(|line| is_record(line, direction, source));
+        let find = |direction| log.iter().rev().find(|line| is_record(line, direction, &source));
         let (at_client, at_server) = (find("outbound"), find("inbound"));
         let all = (client == Namespace::Legacy || at_client.is_some()) && (!enrolled || at_server.is_some());
         if all || Instant::now() > deadline {
@@ -134,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_told_from_a_refusal_and_from_a_time_out() {
-        let report = r#"{"exitcode":0,"errormsg":null,"http_code":200,"local_ip":"10.244.1.2","local_port":41234,"time_total":0.1}"#;
+        let report = r#"{"exitcode":0,"errormsg":null,"http_code":200,"local_ip":"10.0.0.2","local_port":4}"#;
         let answered = |pod: &str, enrolled| Outcome::Answered { pod: pod.to_owned(), enrolled };
         assert_eq!(outcome(report, "httpbin-new"), answered("httpbin-new", true));
         assert_eq!(outcome(report, "httpbin-old"), answered("httpbin-old", false));

@@ -4,7 +4,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::{
-    call::{Seen, call},
+    call::{Seen, call, request},
     cluster::Cluster,
     patience::eventually,
     verdict::{complaint_of_failure, complaints},
@@ -53,14 +53,13 @@ pub(super) fn check(steps: &Steps, cluster: &Cluster, step: &Step) -> anyhow::Re
     Ok(())
 }
 
-/// Whether each call of each pair is answered, and no agent has recorded it.
+/// Whether each request of each pair is answered, and no pod is announced as captured.
 pub(super) fn check_all_answered(steps: &Steps, cluster: &Cluster) -> anyhow::Result<()> {
-    for (client, server) in
-        Namespace::CLIENTS.into_iter().flat_map(|client| Namespace::SERVERS.map(|server| (client, server)))
-    {
+    let pairs = Namespace::CLIENTS.map(|client| Namespace::SERVERS.map(|server| (client, server)));
+    for (client, server) in pairs.into_iter().flatten() {
         steps.check()?;
-        let seen = calls(cluster, client, server)?;
-        if let Some(complaint) = seen.iter().find_map(complaint_of_failure) {
+        let answer = request(cluster, client, server)?;
+        if let Some(complaint) = complaint_of_failure(&answer.outcome) {
             return Err(of_pair(&anyhow::anyhow!(complaint), client, server));
         }
     }
@@ -88,7 +87,10 @@ mod tests {
 
     #[test]
     fn what_is_announced_is_read_from_the_pods() {
-        let pod = |name: &str, value: Option<&str>| json!({ "metadata": { "namespace": "full", "name": name, "annotations": { "culvert.io/captured": value } } });
+        let pod = |name: &str, captured: Option<&str>| {
+            let annotations = json!({ "culvert.io/captured": captured });
+            json!({ "metadata": { "namespace": "full", "name": name, "annotations": annotations } })
+        };
         let pods = json!({ "items": [pod("sleep", Some("true")), pod("other", None), pod("httpbin", Some("true"))] });
         assert_eq!(captured(&pods), ["full/httpbin", "full/sleep"]);
     }

@@ -15,11 +15,11 @@ pub(super) fn complaints(expected: Expected, seen: &[Seen]) -> Vec<String> {
     complaints
 }
 
-/// What was not as expected where nothing is captured.
-pub(super) fn complaint_of_failure(seen: &Seen) -> Option<String> {
-    match &seen.outcome {
+/// What was not as expected of a request that has to be answered.
+pub(super) fn complaint_of_failure(outcome: &Outcome) -> Option<String> {
+    match outcome {
         Outcome::Answered { .. } => None,
-        outcome => Some(format!("expected an answer: {outcome:?}")),
+        Outcome::Refused | Outcome::Failed(_) => Some(format!("expected an answer: {outcome:?}")),
     }
 }
 
@@ -34,7 +34,7 @@ fn complaint(expected: Expected, seen: &Seen) -> Option<String> {
         (Expected::Mtls, _) | (Expected::ByPod, Outcome::Answered { enrolled: true, .. }) => Transport::Mtls,
         (Expected::Plaintext | Expected::ByPod, _) => Transport::Plaintext,
     };
-    complaint_of_failure(seen).or_else(|| complaint_of_transport(wanted, seen))
+    complaint_of_failure(&seen.outcome).or_else(|| complaint_of_transport(wanted, seen))
 }
 
 /// Between two pods that no agent knows there is no record, and nothing but plaintext.
