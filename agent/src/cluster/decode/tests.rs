@@ -126,7 +126,7 @@ fn what_is_wrong_is_named_by_object_and_field() {
             "ServiceEntry ns/e: spec.workloadSelector: there are endpoints as well",
         ),
         (
-            changed(workload_entry("ns", "w", "10.0.0.1", "a"), "/spec/ports", json!({"http": 70000})),
+            with(workload_entry("ns", "w", "10.0.0.1", "a"), "ports", json!({"http": 70000})),
             "WorkloadEntry ns/w: spec.ports.http: expected a port",
         ),
     ] {

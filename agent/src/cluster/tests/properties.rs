@@ -147,7 +147,7 @@ fn take(index: &mut Index, known: &mut Vec<ObjectKey>, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn a_peer_table_that_follows_says_what_one_that_starts_anew_does(
         before in any_cluster(), steps in proptest::collection::vec(any_step(), 0..40)
