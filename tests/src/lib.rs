@@ -35,6 +35,7 @@ mod place;
 mod pod;
 mod process;
 mod protocol;
+mod publish;
 mod remains;
 mod run;
 mod service;
