@@ -13,16 +13,19 @@ mod index;
 mod istio;
 mod local;
 pub mod manifests;
+mod mesh;
 mod model;
 mod multimap;
 mod object;
 mod problem;
 mod route;
 mod settings;
+mod sources;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -32,11 +35,13 @@ pub use culvert_policy::{Admission, PortModes};
 pub use decode::{Rejected, decode};
 pub use handle::Cluster;
 pub use index::Index;
-pub use local::NotEnrollable;
+pub use local::{Announcement, NotEnrollable};
+pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
-pub use problem::Problem;
+pub use problem::{Problem, Subject};
 pub use route::{Route, Verdict};
-pub use settings::{Captured, Settings};
+pub use settings::{Captured, Settings, TlsVersion};
+pub use sources::{WatchState, WatchStatus};
 
 /// A pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,7 +65,7 @@ impl fmt::Display for PodRef {
     }
 }
 
-/// A pod of this node that wishes to be enrolled, is Running and has an address.
+/// A pod of this node that wishes to be enrolled and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalPod {
     /// Its name.
@@ -69,7 +74,7 @@ pub struct LocalPod {
     pub uid: Arc<str>,
     /// Whom its certificates name.
     pub identity: SpiffeId,
-    /// Its addresses, `status.podIPs`, at most one of each family.
+    /// Its addresses, `status.podIPs`, at most one of each family; none before the kubelet has published them.
     pub addresses: Vec<IpAddr>,
 }
 

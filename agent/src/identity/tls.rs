@@ -6,17 +6,17 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier},
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, aws_lc_rs::cipher_suite, aws_lc_rs::kx_group,
     },
     pki_types::ServerName,
-    server::{NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
+    server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     version::TLS13,
 };
 
-use super::{Clock, clock::TlsClock};
+use super::{Clock, Roots, SystemClock, clock::TlsClock};
 
 /// The application protocol of HBONE.
 pub(super) const ALPN_HBONE: &[u8] = b"h2";
@@ -66,6 +66,14 @@ pub(super) fn server_config(
     config
 }
 
+/// For a certificate authority, whose callers prove themselves by a token instead of a certificate.
+pub(crate) fn authority_config(
+    clock: Arc<dyn Clock>,
+    certificate: Arc<dyn ResolvesServerCert>,
+) -> ServerConfig {
+    server_config(clock, Arc::new(NoClientAuth), certificate, ALPN_HBONE)
+}
+
 pub(super) fn client_config(
     clock: Arc<dyn Clock>,
     verifier: Arc<dyn ServerCertVerifier>,
@@ -81,5 +89,19 @@ pub(super) fn client_config(
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
+    config
+}
+
+/// For the client of a certificate authority, which proves itself by a token instead of a certificate. The authority
+/// must show a certificate for the name that it is asked by.
+pub(super) fn authority_client_config(roots: &Roots) -> ClientConfig {
+    let roots = RootCertStore { roots: roots.anchors.clone() };
+    let mut config =
+        ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(TlsClock(Arc::new(SystemClock))))
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider has TLS 1.3 suites and groups")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HBONE.to_vec()];
     config
 }
