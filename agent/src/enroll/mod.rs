@@ -179,6 +179,11 @@ impl Enroller {
         self.enrolled.iter().find(|(_, pod)| pod.netns().cookie() == netns).map(|(name, _)| name)
     }
 
+    /// The kernel's maps, to look at.
+    pub const fn maps(&self) -> &ControlMaps {
+        &self.parts.maps
+    }
+
     /// A sign of life for the kernel.
     pub fn beat(&mut self) -> Result<(), MapsError> {
         self.parts.maps.beat()
