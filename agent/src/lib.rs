@@ -1,10 +1,12 @@
 //! Culvert's node agent: see `ARCHITECTURE.md` for who knows what.
 
+pub mod announce;
 pub mod cluster;
 pub mod enroll;
 pub mod identity;
 pub mod kernel;
 pub mod netns;
 pub mod observe;
+pub mod status;
 mod sys;
 pub mod tunnel;

@@ -219,17 +219,20 @@ impl Enroller {
         let cgroups = PodCgroups::scan(&self.parts.cgroup_root);
         let mut new = Vec::new();
         for wish in due {
-            match Enrolled::serve(&wish, &cgroups, &self.enrolled, &mut self.parts, &self.events) {
-                Ok(pod) => {
-                    self.enrolled.insert(wish.pod.clone(), pod);
-                    self.release_claimed(&wish.pod).await?;
-                    new.push(wish.pod);
-                }
+            match self.serve(&wish, &cgroups).await {
+                Ok(()) => new.push(wish.pod),
                 Err(EnrolError::Maps(error)) => return Err(error),
                 Err(error) => self.wait(wish, &error, now),
             }
         }
         Ok(new)
+    }
+
+    async fn serve(&mut self, wish: &LocalPod, cgroups: &PodCgroups) -> Result<(), EnrolError> {
+        let (pod, listeners) = Enrolled::find(wish, cgroups, &self.enrolled, &self.parts, &self.events)?;
+        self.release_holders(pod.addresses()).await?;
+        self.enrolled.insert(wish.pod.clone(), pod.serve(listeners, &mut self.parts)?);
+        Ok(())
     }
 
     async fn capture(&mut self, name: &PodRef, now: Instant) -> Result<(), MapsError> {
@@ -267,14 +270,13 @@ impl Enroller {
             }
             _ => None,
         };
-        self.waiting.insert(pod, Waiting::new(wish, because, now, last).until(wake));
+        self.waiting.insert(pod, Waiting::new(wish, error, now, last).until(wake));
     }
 
     fn update_ports(&mut self) -> Result<(), MapsError> {
-        let index = self.parts.cluster.read();
-        for (name, pod) in &self.enrolled {
-            let modes = index.port_modes(name);
-            let problem = match self.parts.maps.set_ports(pod.addresses(), Some(&modes), pod.listeners()) {
+        let Parts { cluster, maps, .. } = &mut self.parts;
+        for (name, pod) in &mut self.enrolled {
+            let problem = match pod.update_ports(cluster, maps) {
                 Ok(()) => None,
                 Err(error) if error.is_full() => Some(error.to_string()),
                 Err(error) => return Err(error),
