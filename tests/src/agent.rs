@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -25,6 +25,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct AgentOptions {
     flags: BTreeMap<String, String>,
+    is_nested: bool,
 }
 
 impl AgentOptions {
@@ -33,6 +34,22 @@ impl AgentOptions {
     pub fn flag(mut self, name: &str, value: impl Into<String>) -> Self {
         self.flags.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// In a cgroup namespace whose root is the node's cgroup, as in a node of kind; where that is, it finds by itself.
+    #[must_use]
+    pub const fn nested(mut self) -> Self {
+        self.is_nested = true;
+        self
+    }
+
+    fn command(&self, node: &Node) -> Command {
+        if !self.is_nested {
+            return node.agent_command(culvert());
+        }
+        let mut command = node.nested_command("agent");
+        command.arg(culvert());
+        command
     }
 
     /// One worker, because two agents and their applications share few cores.
@@ -47,6 +64,9 @@ impl AgentOptions {
             ("log-format", "json".to_owned()),
         ];
         let mut flags: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value)).into();
+        if self.is_nested {
+            flags.remove("cgroup-root");
+        }
         flags.extend(self.flags.clone());
         flags
     }
@@ -65,7 +85,7 @@ pub struct Agent {
 impl Agent {
     pub(crate) fn start(run: &Arc<Run>, node: &Node, options: &AgentOptions) -> anyhow::Result<Self> {
         let _making = making();
-        let mut command = node.agent_command(culvert());
+        let mut command = options.command(node);
         command.arg("agent");
         for (name, value) in options.with_defaults(run, node) {
             command.arg(format!("--{name}={value}"));

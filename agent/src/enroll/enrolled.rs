@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, LocalPod, PodRef, PortModes},
-    identity::{IssueError, Workload},
+    identity::Workload,
     kernel::{ControlMaps, LoadError, MapsError, PinError},
     netns::Netns,
     tunnel,
@@ -52,9 +52,6 @@ pub enum EnrolError {
     /// Its listeners could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// It has no certificate.
-    #[error("no certificate for it: {0}")]
-    Certificate(#[from] IssueError),
     /// The `sk_lookup` program could not be attached.
     #[error("cannot attach to its network namespace: {0}")]
     Attach(#[from] LoadError),
@@ -130,7 +127,7 @@ impl Enrolled {
             addresses,
             listeners: listeners.outbound_addresses().map_err(EnrolError::Address)?,
             modes: None,
-            workload: parts.identities.workload(&wish.identity)?,
+            workload: parts.identities.workload(&wish.identity),
             since: SystemTime::now(),
             has_had_certificate: false,
             // Without it, the end is noticed a little later.

@@ -16,7 +16,7 @@ use std::{
     net::{Ipv4Addr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::net::sockopt::socket_cookie;
@@ -39,9 +39,6 @@ use crate::{
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
 };
-
-/// How often a pod without a certificate is looked at.
-const CERTIFICATE: Duration = Duration::from_millis(100);
 
 /// What the enroller works with.
 pub struct Parts {
@@ -88,6 +85,7 @@ pub struct Enroller {
     peers_overflowed: bool,
     /// A sandbox began or ended.
     events: Arc<Notify>,
+    certificates: watch::Receiver<u64>,
     standing: watch::Sender<Standing>,
 }
 
@@ -95,6 +93,7 @@ impl Enroller {
     /// An enroller that has enrolled nobody.
     pub fn new(parts: Parts) -> Self {
         Self {
+            certificates: parts.identities.changed(),
             parts,
             enrolled: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -146,10 +145,8 @@ impl Enroller {
 
     /// Comes when [`Self::follow`] has to be called again though the cluster did not change. A sandbox may have ended:
     /// see [`Self::release_ended`].
-    pub async fn due(&self) {
-        let certificate = self.standing.borrow().values().any(|pod| !pod.certified);
-        let certificate = certificate.then(|| Instant::now() + CERTIFICATE);
-        let retry = self.waiting.values().map(Waiting::next).chain(certificate).min();
+    pub async fn due(&mut self) {
+        let retry = self.waiting.values().map(Waiting::next).min();
         let retry = async {
             match retry {
                 Some(retry) => tokio::time::sleep_until(retry.into()).await,
@@ -159,6 +156,7 @@ impl Enroller {
         tokio::select! {
             () = retry => {}
             () = self.events.notified() => {}
+            Ok(()) = self.certificates.changed() => {}
         }
     }
 
@@ -301,6 +299,7 @@ impl Enroller {
     }
 
     fn publish(&mut self) {
+        self.certificates.borrow_and_update();
         let stand =
             |pod: &mut Enrolled| Stand { uid: pod.wish().uid.clone(), certified: pod.has_certificate() };
         let now: Standing = self.enrolled.iter_mut().map(|(name, pod)| (name.clone(), stand(pod))).collect();
