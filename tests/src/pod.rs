@@ -148,6 +148,8 @@ impl Pod {
     /// Ends the sandbox and all that runs in it, whatever the manifests say.
     pub fn end(&mut self) -> anyhow::Result<()> {
         cgroup::remove(&self.cgroup)?;
+        // A namespace that somebody holds open keeps its devices.
+        netns::batch(Some(&self.link.netns), &format!("link delete {}\n", device(self.number)))?;
         Ok(netns::remove(self.place.netns())?)
     }
 
@@ -235,7 +237,7 @@ fn sandbox(node: &Link, number: u8, cgroup: PathBuf) -> anyhow::Result<Place> {
 
 /// As point-to-point CNI plugins do it: the pod knows a gateway, which is every host-side device of the node.
 fn connect_to_node(node: &Link, netns: &str, number: u8) -> anyhow::Result<()> {
-    let device = format!("pod{number}");
+    let device = device(number);
     let (v4, v6) = (node.pod_ip(Family::V4, number), node.pod_ip(Family::V6, number));
     let (node_v4, node_v6) = (node.ip(Family::V4), node.ip(Family::V6));
     netns::batch(
@@ -262,6 +264,11 @@ fn connect_to_node(node: &Link, netns: &str, number: u8) -> anyhow::Result<()> {
              route add default via {GATEWAY_V6} dev eth0\n"
         ),
     )
+}
+
+/// The node's end of a pod's link.
+fn device(number: u8) -> String {
+    format!("pod{number}")
 }
 
 const GATEWAY_V4: &str = "169.254.1.1";
