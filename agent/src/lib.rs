@@ -1,6 +1,7 @@
 //! Culvert's node agent: see `ARCHITECTURE.md` for who knows what.
 
 pub mod announce;
+pub mod ca;
 pub mod cluster;
 pub mod enroll;
 pub mod identity;
