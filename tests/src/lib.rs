@@ -36,6 +36,7 @@ mod place;
 mod pod;
 mod process;
 mod protocol;
+mod publish;
 mod remains;
 mod run;
 mod service;

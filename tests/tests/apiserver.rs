@@ -5,7 +5,7 @@
 use std::{pin::pin, time::Duration};
 
 use culvert_testbed::{
-    DEADLINE,
+    DEADLINE, Machine, PodSpec,
     apiserver::{ApiServer, Failure, LoggedRequest, Pace, Target, TokenSpec, Verb},
 };
 use futures::{Stream, StreamExt as _};
@@ -54,7 +54,9 @@ impl Asking {
     }
 
     fn add_pods(&self, names: &[&str]) {
-        names.iter().for_each(|name| drop(self.server.apply(&pod(name)).unwrap()));
+        for name in names {
+            self.server.apply(&pod(name)).unwrap();
+        }
     }
 }
 
@@ -62,8 +64,10 @@ async fn client(server: &ApiServer, files: &TempDir, token: &str) -> Client {
     let directory = files.path().join(server.version().to_string() + token);
     let path = server.kubeconfig(&directory, server.address(), token).unwrap();
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
-    let options = KubeConfigOptions::default();
-    Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    // What the server says at first is what is looked at.
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
 }
 
 fn pod(name: &str) -> Value {
@@ -472,3 +476,50 @@ async fn an_object_that_does_not_decode_can_be_put() {
     it.server.put_raw("pods", broken).unwrap();
     it.pods().list(&ListParams::default()).await.unwrap_err();
 }
+
+#[test]
+fn a_machine_publishes_to_it_what_has_changed_and_nodes_reach_it() {
+    let server = ApiServer::start().unwrap();
+    let mut machine = Machine::new().unwrap().with_api(&server);
+    let node = machine.node("a").unwrap();
+    let pod = machine.pod(&node, PodSpec::new("full", "sleep")).unwrap();
+    machine.publish().unwrap();
+    let published = server.get("pods", "full", "sleep").unwrap();
+    assert_eq!(
+        (&published["metadata"]["uid"], &published["spec"]["nodeName"]),
+        (&pod.uid().into(), &node.name().into())
+    );
+    let captured = |pod: &mut Value| pod["metadata"]["annotations"]["culvert.io/captured"] = "true".into();
+    let version = server.edit("pods", "full", "sleep", captured).unwrap();
+    machine.publish().unwrap();
+    assert_eq!(server.version(), version, "nothing has changed");
+    machine.relabel(&pod, |labels| drop(labels.insert("app".to_owned(), "sleep".to_owned())));
+    machine.publish().unwrap();
+    let labelled = server.get("pods", "full", "sleep").unwrap();
+    assert_eq!(labelled["metadata"]["labels"]["app"], "sleep");
+    assert_eq!(labelled["metadata"]["annotations"]["culvert.io/captured"], "true");
+
+    machine.apply("policy", POLICY).unwrap();
+    assert!(server.get("peerauthentications", "full", "default").is_some());
+    machine.unapply("policy").unwrap();
+    machine.delete(pod);
+    machine.publish().unwrap();
+    assert_eq!((server.list("peerauthentications"), server.list("pods")), (vec![], vec![]));
+
+    let kubeconfig = machine.kubeconfig(&node, &server.admin_token()).unwrap();
+    let ask = || {
+        let mut curl = node.command("curl");
+        curl.args(["-sS", "-w", "%{http_version} %{http_code}", "-o", "/dev/null", "--cacert"]);
+        curl.arg(kubeconfig.with_file_name("ca.crt"));
+        curl.args(["-H", &format!("Authorization: Bearer {}", server.admin_token())]);
+        let output = curl.arg("https://127.0.0.1:6443/api/v1/pods").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(ask(), "2 200");
+    server.go_away().unwrap();
+    assert_eq!(ask(), "0 000");
+    server.come_back().unwrap();
+    assert_eq!(ask(), "2 200");
+}
+
+const POLICY: &str = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: default, namespace: full}}";

@@ -34,7 +34,7 @@ pub use self::{
 };
 use self::{waiting::Waiting, wake::Wake};
 use crate::{
-    cluster::{Cluster, LocalPod, NotEnrollable, PodRef},
+    cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
     identity::Identities,
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
@@ -82,6 +82,7 @@ pub struct Enroller {
     problems: BTreeMap<PodRef, String>,
     waiting: BTreeMap<PodRef, Waiting>,
     hopeless: BTreeMap<PodRef, NotEnrollable>,
+    peers: PeerTable,
     peers_overflowed: bool,
     /// A sandbox began or ended.
     events: Arc<Notify>,
@@ -99,6 +100,7 @@ impl Enroller {
             problems: BTreeMap::new(),
             waiting: BTreeMap::new(),
             hopeless: BTreeMap::new(),
+            peers: PeerTable::default(),
             peers_overflowed: false,
             events: Arc::default(),
             standing: watch::Sender::default(),
@@ -285,12 +287,11 @@ impl Enroller {
     }
 
     fn update_peers(&mut self) -> Result<(), MapsError> {
-        let clients: Vec<PodRef> = self.enrolled.keys().cloned().collect();
-        let peers = self.parts.cluster.read().destinations(&clients);
-        let overflowed = self.parts.maps.set_peers(&peers)?;
+        let changes = self.peers.update(&self.parts.cluster.read(), self.enrolled.keys());
+        let overflowed = self.parts.maps.update_peers(&changes)?;
         if overflowed && !self.peers_overflowed {
             warn!(
-                peers = peers.len(),
+                peers = self.peers.len(),
                 "the kernel's peer map is full: the agent decides on each connection itself"
             );
         }

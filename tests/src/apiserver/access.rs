@@ -25,7 +25,7 @@ pub(super) struct Access {
 }
 
 impl ApiServer {
-    /// Refuses from here on what no Role or ClusterRole in the store grants; before, everybody may do everything.
+    /// Refuses from here on what no role in the store grants; before, everybody may do everything.
     pub fn enforce_rbac(&self) {
         self.shared.access().by_roles = true;
     }

@@ -127,11 +127,10 @@ impl ApiServer {
 impl Log {
     /// Adds a request; returns its number.
     pub(super) fn arrived(&self, request: LoggedRequest) -> usize {
-        let number = self.change(|entries| {
+        self.change(|entries| {
             entries.requests.push(request);
             entries.requests.len() - 1
-        });
-        number
+        })
     }
 
     /// Notes who asked.

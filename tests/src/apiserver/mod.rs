@@ -54,6 +54,7 @@ mod write;
 
 pub use faults::{Failure, Hold, Pace, Target};
 pub use log::LoggedRequest;
+pub use objects::ObjectId;
 pub use route::Verb;
 pub use tokens::TokenSpec;
 

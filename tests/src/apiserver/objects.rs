@@ -15,24 +15,49 @@ use super::{
 /// The field manager of what a test applies.
 const MANAGER: &str = "test";
 
+/// Which object it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// The resource's plural.
+    pub resource: &'static str,
+    /// Empty for what lives in none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectId {
+    /// Reads it off an object; what names no namespace is in `default`.
+    pub fn of(object: &Value) -> anyhow::Result<Self> {
+        let resource = Resource::of(object)
+            .with_context(|| format!("no resource for {} {}", object["apiVersion"], object["kind"]))?;
+        let metadata = &object["metadata"];
+        let namespace = match metadata["namespace"].as_str() {
+            _ if !resource.namespaced => "",
+            Some(namespace) => namespace,
+            None => "default",
+        };
+        let name =
+            metadata["name"].as_str().with_context(|| format!("a {} without a name", resource.kind))?;
+        Ok(Self { resource: resource.plural, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
 impl ApiServer {
     /// Adds an object or brings it to what is wanted, as `kubectl apply --server-side` does: fields that others
     /// have written stay, what was applied before and is no longer wanted goes. Unlike a client it may give a UID
     /// (another UID than before makes it a new object), a time of creation and a status. Returns its version, which
     /// is the old one if there was nothing to change.
     pub fn apply(&self, object: &Value) -> anyhow::Result<u64> {
-        let resource = Resource::of(object)
-            .with_context(|| format!("no resource for {} {}", object["apiVersion"], object["kind"]))?;
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let namespace =
-            text("/metadata/namespace").unwrap_or(if resource.namespaced { "default" } else { "" });
-        let name = text("/metadata/name").context("an object without a name")?;
+        let id = ObjectId::of(object)?;
+        let (resource, namespace, name) = (resource(id.resource)?, id.namespace.as_str(), id.name.as_str());
         let at = Address { resource, namespace, name, subresource: None };
+        let uid = object["metadata"]["uid"].as_str();
         let written = self.shared.write(Author::Test, |writer| {
             let other = writer
                 .store
                 .get(resource, namespace, name)
-                .is_some_and(|current| text("/metadata/uid").is_some_and(|wanted| wanted != current.uid));
+                .is_some_and(|current| uid.is_some_and(|wanted| wanted != current.uid));
             if other {
                 writer.delete(at, &Preconditions::default())?;
             }

@@ -171,7 +171,7 @@ impl Tokens {
         Ok((user, shared))
     }
 
-    /// Answers a TokenReview.
+    /// Answers a `TokenReview`.
     pub(super) fn review(&self, store: &Store, review: &Value, now: SystemTime) -> Value {
         let spec = &review["spec"];
         let asked = spec["audiences"].as_array().into_iter().flatten();
@@ -191,7 +191,7 @@ impl Tokens {
         }
     }
 
-    /// Answers a TokenRequest.
+    /// Answers a `TokenRequest`.
     pub(super) fn request(
         &mut self,
         store: &Store,

@@ -204,7 +204,8 @@ impl Watch {
             (Some(_), After::Deleted(last)) => write(out, "DELETED", &self.head, last),
             (Some(before), After::Kept(_)) => {
                 let last = Stored::new(self.call.resource, before.value(), change.version);
-                last.iter().for_each(|last| write(out, "DELETED", &self.head, last));
+                let last = last.expect("it had a name");
+                write(out, "DELETED", &self.head, &last);
             }
             (None, _) => {}
         }

@@ -196,7 +196,7 @@ impl Writer<'_> {
     fn replace(&mut self, at: Address<'_>, current: &Arc<Stored>, new: Value) -> Written {
         let old = current.value();
         let mut new = match at.subresource {
-            Some(_) => with_new_status(at.resource, old.clone(), new),
+            Some(_) => with_new_status(at.resource, old.clone(), &new),
             None if self.is_client() && at.resource.has_status => with_old_status(&old, new),
             None => new,
         };
@@ -294,7 +294,7 @@ fn forget_what_the_server_says(resource: &Resource, object: &mut Value) -> Resul
 
 /// A pod's `status` also takes labels and annotations (kubernetes `pkg/registry/core/pod/strategy.go`,
 /// `podStatusStrategy`); that of others takes nothing else.
-fn with_new_status(resource: &Resource, mut old: Value, new: Value) -> Value {
+fn with_new_status(resource: &Resource, mut old: Value, new: &Value) -> Value {
     put(&mut old, "status", &new["status"]);
     if resource.plural == "pods" {
         for field in ["labels", "annotations", "finalizers"] {

@@ -117,7 +117,7 @@ impl Sink for Objects {
         let Listing { mut objects, broken } = listing;
         let listed: BTreeSet<_> = broken.iter().filter_map(|broken| broken.key.clone()).collect();
         self.cluster.update(|index| {
-            objects.extend(listed.iter().filter_map(|key| index.object(key).cloned()));
+            objects.extend(listed.iter().filter_map(|key| index.object(key)));
             index.reset(self.kind, objects);
         });
         let mended: Vec<_> = self.broken.difference(&listed).cloned().collect();
