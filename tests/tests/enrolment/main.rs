@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod addresses;
+mod full;
 mod maps;
 mod sandboxes;
 

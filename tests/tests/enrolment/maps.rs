@@ -1,10 +1,17 @@
 //! What is in the maps of a running agent.
 
-use std::{collections::BTreeMap, fs, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use aya::maps::{HashMap, Map, MapData, MapInfo};
 use culvert_abi::{FlowKey, Pod as PodEntry, SocketAddress, names::maps};
 use culvert_testbed::{Agent, Family, Pod};
+
+/// Addresses that nobody has (RFC 2544, appendix C.2.2).
+const BENCHMARKS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 
 /// The maps of one agent: others have maps of the same names.
 pub(crate) struct Maps(BTreeMap<String, u32>);
@@ -57,6 +64,29 @@ impl Maps {
     pub(crate) fn netns_of(&self, pod: &Pod) -> Option<u64> {
         let address = pod.ip(Family::V4).into();
         self.pods().into_iter().find(|(_, entry)| entry.v4.address == address).map(|(netns, _)| netns)
+    }
+
+    /// Leaves no room for another pod, until what it returns is called.
+    pub(crate) fn fill_pods(&self) -> Box<dyn FnOnce() + '_> {
+        // No namespace has such a cookie: they count from 1.
+        self.fill(maps::PODS, (0..).map(|number| (u64::MAX - number, PodEntry::default())))
+    }
+
+    /// Leaves no room for another port, until what it returns is called.
+    pub(crate) fn fill_ports(&self) -> Box<dyn FnOnce() + '_> {
+        let hosts = (0u32..).map(|number| Ipv4Addr::from_bits(u32::from(BENCHMARKS) + number));
+        self.fill(maps::PORTS, hosts.map(|host| (SocketAddress::new(IpAddr::from(host).into(), 0), 0u32)))
+    }
+
+    fn fill<K: aya::Pod, V: aya::Pod>(
+        &self,
+        name: &'static str,
+        entries: impl Iterator<Item = (K, V)>,
+    ) -> Box<dyn FnOnce() + '_> {
+        let mut map = self.open::<K, V>(name);
+        let fits = |(key, value): (K, V)| map.insert(key, value, 0).ok().map(|()| key);
+        let added: Vec<K> = entries.map_while(fits).collect();
+        Box::new(move || added.iter().for_each(|key| map.remove(key).unwrap()))
     }
 
     fn words(&self, name: &str, address: IpAddr) -> BTreeMap<u16, u32> {
