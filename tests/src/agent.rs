@@ -5,7 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,7 @@ use crate::{
 pub struct AgentOptions {
     /// Those without a value are left out.
     flags: BTreeMap<String, Option<String>>,
+    is_nested: bool,
 }
 
 impl AgentOptions {
@@ -59,6 +60,21 @@ impl AgentOptions {
             .flag("ca-token", token.display().to_string())
     }
 
+    /// In a cgroup namespace whose root is the node's cgroup, as in a node of kind; where that is, it finds by itself.
+    #[must_use]
+    pub fn nested(self) -> Self {
+        Self { is_nested: true, ..self.without("cgroup-root") }
+    }
+
+    fn command(&self, node: &Node) -> Command {
+        if !self.is_nested {
+            return node.agent_command(culvert());
+        }
+        let mut command = node.nested_command("agent");
+        command.arg(culvert());
+        command
+    }
+
     /// One worker, because two agents and their applications share few cores.
     fn with_defaults(&self, run: &Run, node: &Node) -> BTreeMap<String, String> {
         let own = [
@@ -89,7 +105,7 @@ pub struct Agent {
 impl Agent {
     pub(crate) fn start(run: &Arc<Run>, node: &Node, options: &AgentOptions) -> anyhow::Result<Self> {
         let _making = making();
-        let mut command = node.agent_command(culvert());
+        let mut command = options.command(node);
         command.arg("agent");
         for (name, value) in options.with_defaults(run, node) {
             command.arg(format!("--{name}={value}"));

@@ -52,7 +52,7 @@ pub use machine::Machine;
 pub use node::Node;
 pub use pair::Pair;
 pub use place::Place;
-pub use pod::{CgroupDriver, Pod, PodSpec};
+pub use pod::{CgroupDriver, Expected, Pod, PodSpec};
 pub use process::{culvert, wait_until};
 pub use service::{Service, ServiceSpec};
 pub use skip::skip;

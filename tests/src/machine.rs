@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    Node, Pod, PodSpec, Service, ServiceSpec,
+    Expected, Node, Pod, PodSpec, Service, ServiceSpec,
     apiserver::ApiServer,
     kube_proxy,
     manifests::{self, ClusterModel, PodModel},
@@ -73,11 +73,39 @@ impl Machine {
 
     /// Starts a pod on a node. The agents learn of it with the next [`publish`](Self::publish).
     pub fn pod(&mut self, node: &Node, spec: PodSpec) -> anyhow::Result<Pod> {
+        let expected = self.expect(node, spec)?;
+        let pod = Pod::create(node, &expected)?;
+        self.set_running(&pod);
+        Ok(pod)
+    }
+
+    /// Binds a pod to a node, where it is Pending and without addresses until [`set_running`](Self::set_running).
+    pub fn expect(&mut self, node: &Node, spec: PodSpec) -> anyhow::Result<Expected> {
         let count = self.pods.entry(node.name().to_owned()).or_insert(1);
         *count = count.checked_add(1).context("there are too many pods on one node")?;
-        let pod = Pod::create(node, &spec, *count)?;
-        self.model.pods.insert(pod.name().to_owned(), PodModel::of(&pod, spec, node));
-        Ok(pod)
+        let expected = Expected::new(node, spec, *count)?;
+        self.model.pods.insert(expected.name(), PodModel::of(&expected, node));
+        Ok(expected)
+    }
+
+    /// Binds a pod to the node of one that has ended and is to be at its addresses.
+    pub fn expect_after(&mut self, node: &Node, spec: PodSpec, ended: &Pod) -> anyhow::Result<Expected> {
+        let expected = Expected::new(node, spec, ended.number)?;
+        self.model.pods.insert(expected.name(), PodModel::of(&expected, node));
+        Ok(expected)
+    }
+
+    /// Makes the sandbox of a pod that is expected. The manifests go on saying that it is Pending.
+    #[expect(clippy::unused_self, reason = "a pod belongs to a machine")]
+    pub fn sandbox(&self, node: &Node, expected: &Expected) -> anyhow::Result<Pod> {
+        Pod::create(node, expected)
+    }
+
+    /// Says that a pod is Running, and where.
+    pub fn set_running(&mut self, pod: &Pod) {
+        if let Some(model) = self.model.pods.get_mut(pod.name()) {
+            model.running = true;
+        }
     }
 
     /// Ends a pod; the manifests forget it with the next [`publish`](Self::publish).
