@@ -14,14 +14,10 @@ use std::{
 
 use culvert_policy::SpiffeId;
 use rcgen::KeyPair;
-use rustls::{
-    crypto::aws_lc_rs::sign::any_ecdsa_type,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    sign::CertifiedKey,
-};
+use rustls::pki_types::CertificateDer;
 use zeroize::Zeroize;
 
-use super::{Certificate, IssueError, Issuer, Trust};
+use super::{Certificate, IssueError, Trust, certificate::certified_key};
 pub use error::AuthorityError;
 pub use root::RootFault;
 pub(crate) use root::{NewRoot, only_certificate};
@@ -67,8 +63,14 @@ impl Authority {
     }
 }
 
-impl Issuer for Authority {
-    fn issue(&self, id: &SpiffeId, lifetime: Duration, now: SystemTime) -> Result<Certificate, IssueError> {
+impl Authority {
+    /// A new key and a certificate for it: valid from `now` for at most `lifetime`.
+    pub fn issue(
+        &self,
+        id: &SpiffeId,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<Certificate, IssueError> {
         self.trust
             .is_ours(id)
             .map_err(|expected| IssueError::ForeignTrustDomain { expected, found: id.clone() })?;
@@ -77,20 +79,16 @@ impl Issuer for Authority {
         let mut pair = KeyPair::generate().map_err(sign_error)?;
         let leaf = self.signer.workload(id, &pair, lifetime, now).map_err(sign_error)?;
         let Leaf { certificate, not_before, not_after } = leaf;
-        let key =
-            tls_key(certificate.into(), &pair).map_err(|source| IssueError::Key { id: id.clone(), source });
+        let key = certified_key(vec![certificate.into()], &pair)
+            .map_err(|source| IssueError::Key { id: id.clone(), source });
         pair.zeroize();
         Ok(Certificate { key: Arc::new(key?), issued: now, not_before, not_after })
     }
 
-    fn trust(&self) -> Arc<Trust> {
+    /// The authority's root as the one to trust.
+    pub fn trust(&self) -> Arc<Trust> {
         self.trust.clone()
     }
-}
-
-fn tls_key(leaf: CertificateDer<'static>, pair: &KeyPair) -> Result<CertifiedKey, rustls::Error> {
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialized_der()));
-    Ok(CertifiedKey::new(vec![leaf], any_ecdsa_type(&der)?))
 }
 
 impl fmt::Debug for Authority {
