@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
     sync::Arc,
@@ -24,15 +25,38 @@ use crate::{
 /// The flags of an agent.
 #[derive(Clone, Debug, Default)]
 pub struct AgentOptions {
-    flags: BTreeMap<String, String>,
+    /// Those without a value are left out.
+    flags: BTreeMap<String, Option<String>>,
 }
 
 impl AgentOptions {
     /// Sets a flag, such as `failure` to `open`, whether the testbed gives it a value of its own or not.
     #[must_use]
     pub fn flag(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.flags.insert(name.to_owned(), value.into());
+        self.flags.insert(name.to_owned(), Some(value.into()));
         self
+    }
+
+    /// Leaves out a flag that the testbed would set.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.flags.insert(name.to_owned(), None);
+        self
+    }
+
+    /// Follows an API server instead of the manifests.
+    #[must_use]
+    pub fn kubeconfig(self, file: &Path) -> Self {
+        self.without("manifests").flag("kubeconfig", file.display().to_string())
+    }
+
+    /// Has certificates from a server instead of the nodes' own authority.
+    #[must_use]
+    pub fn certificates_from(self, address: SocketAddr, roots: &Path, token: &Path) -> Self {
+        self.without("ca-dir")
+            .flag("ca-address", address.to_string())
+            .flag("ca-roots", roots.display().to_string())
+            .flag("ca-token", token.display().to_string())
     }
 
     /// One worker, because two agents and their applications share few cores.
@@ -46,9 +70,9 @@ impl AgentOptions {
             ("workers", "1".to_owned()),
             ("log-format", "json".to_owned()),
         ];
-        let mut flags: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value)).into();
+        let mut flags: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), Some(value))).into();
         flags.extend(self.flags.clone());
-        flags
+        flags.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
 

@@ -20,8 +20,10 @@
 //! process is asked to end, and at the latest when the next machine is made.
 
 mod agent;
+pub mod apiserver;
 mod capture;
 mod cgroup;
+pub mod chart;
 pub mod helper;
 mod kube_proxy;
 mod log;
@@ -34,6 +36,7 @@ mod place;
 mod pod;
 mod process;
 mod protocol;
+mod publish;
 mod remains;
 mod run;
 mod service;

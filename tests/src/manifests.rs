@@ -99,16 +99,12 @@ impl PodModel {
 }
 
 impl ClusterModel {
-    /// All objects, as one file.
-    pub(crate) fn documents(&self) -> anyhow::Result<String> {
+    /// All objects, namespaces first.
+    pub(crate) fn objects(&self) -> Vec<Value> {
         let namespaces = self.namespace_names().into_iter().map(|name| self.namespace(name));
         let pods = self.pods.values().map(PodModel::document);
         let services = self.services.iter().flat_map(|service| self.service(service));
-        let documents =
-            namespaces.chain(pods).chain(services).map(|document| serde_saphyr::to_string(&document));
-        let documents: Vec<_> =
-            documents.collect::<Result<_, _>>().context("an object cannot be written as YAML")?;
-        Ok(documents.join("---\n"))
+        namespaces.chain(pods).chain(services).collect()
     }
 
     /// The pods that a Service leads to, ready or not.
@@ -185,6 +181,17 @@ const fn suffix(family: Family) -> &'static str {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",
     }
+}
+
+/// Objects as one file.
+pub(crate) fn documents(objects: &[Value]) -> anyhow::Result<String> {
+    let documents: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+    Ok(documents.context("an object cannot be written as YAML")?.join("---\n"))
+}
+
+/// The objects of a file.
+pub(crate) fn objects(yaml: &str) -> anyhow::Result<Vec<Value>> {
+    serde_saphyr::from_multiple(yaml).context("a manifest is not YAML")
 }
 
 /// Makes the directory.

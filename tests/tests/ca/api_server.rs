@@ -40,9 +40,8 @@ async fn roots_that_are_deleted_are_put_back() {
     let (secret, roots) = (cluster.secret(), cluster.roots());
     cluster.api.delete("secrets", SYSTEM, SECRET).unwrap();
     cluster.api.delete("configmaps", SYSTEM, CONFIG_MAP).unwrap();
-    eventually("both are back", || {
-        let is_back = |plural, name| cluster.api.get(plural, SYSTEM, name).is_some();
-        is_back("secrets", SECRET) && is_back("configmaps", CONFIG_MAP)
+    eventually("both are back", async || {
+        cluster.api.get("secrets", SYSTEM, SECRET).and(cluster.api.get("configmaps", SYSTEM, CONFIG_MAP))
     })
     .await;
     assert_eq!((cluster.secret(), cluster.roots()), (secret, roots));
@@ -57,5 +56,5 @@ async fn a_bundle_that_was_tampered_with_is_put_right() {
         .api
         .edit("configmaps", SYSTEM, CONFIG_MAP, |it| it["data"]["root-cert.pem"] = "none".into())
         .unwrap();
-    eventually("the roots are published", || cluster.roots() == roots).await;
+    eventually("the roots are published", async || (cluster.roots() == roots).then_some(())).await;
 }

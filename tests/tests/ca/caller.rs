@@ -79,13 +79,17 @@ pub(crate) async fn tls(cluster: &Cluster, address: SocketAddr) -> std::io::Resu
 
 impl Caller {
     pub(crate) async fn new(cluster: &Cluster, address: SocketAddr) -> Self {
-        let stream = tls(cluster, address).await.unwrap();
-        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        Self::try_new(cluster, address).await.unwrap()
+    }
+
+    pub(crate) async fn try_new(cluster: &Cluster, address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = tls(cluster, address).await?;
+        let (requests, connection) = h2::client::handshake(stream).await?;
         let connection = tokio::spawn(async move {
             // How it ends is seen by the request.
             let _ = connection.await;
         });
-        Self { requests, connection }
+        Ok(Self { requests, connection })
     }
 
     pub(crate) async fn ask(&self, ask: &Ask) -> Answer {
@@ -178,13 +182,21 @@ impl Answer {
     /// Checks the leaf as a peer in the mesh does that trusts `roots`.
     pub(crate) fn verify(&self, roots: &str, now: SystemTime) -> Result<(), webpki::Error> {
         let roots = certificates(roots);
-        let anchors: Vec<_> = roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap()).collect();
+        let anchors: Vec<_> =
+            roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap()).collect();
         let leaf = &self.certificates()[0];
         let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap());
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
         for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
-            EndEntityCert::try_from(leaf)?
-                .verify_for_usage(algorithms, &anchors, &[], now, usage, None, None)?;
+            EndEntityCert::try_from(leaf)?.verify_for_usage(
+                algorithms,
+                &anchors,
+                &[],
+                now,
+                usage,
+                None,
+                None,
+            )?;
         }
         Ok(())
     }

@@ -118,6 +118,10 @@ impl Cluster {
         self.api.issue_token(spec).unwrap()
     }
 
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
     /// The roots that are published.
     pub(crate) fn roots(&self) -> String {
         let published = self.api.get("configmaps", SYSTEM, CONFIG_MAP).expect("roots are published");
@@ -174,10 +178,13 @@ pub(crate) fn agent_token() -> TokenSpec {
     TokenSpec::new(SYSTEM, "culvert-agent").audience(AUDIENCE)
 }
 
-/// Tries until it is so.
-pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+/// Tries until there is something.
+pub(crate) async fn eventually<R>(what: &str, mut attempt: impl AsyncFnMut() -> Option<R>) -> R {
     let deadline = Instant::now() + DEADLINE;
-    while !holds() {
+    loop {
+        if let Some(found) = attempt().await {
+            return found;
+        }
         assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
         sleep(Duration::from_millis(10)).await;
     }

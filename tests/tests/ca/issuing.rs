@@ -152,8 +152,7 @@ async fn a_certificate_lives_as_long_as_was_asked_for_within_bounds() {
 async fn several_audiences_may_be_served() {
     let cluster = Cluster::new();
     let audiences = vec![AUDIENCE.to_owned(), "istio-ca".to_owned()];
-    let ca =
-        cluster.start(culvert::ca::CaOptions { audiences, ..cluster.options() }).await.unwrap();
+    let ca = cluster.start(culvert::ca::CaOptions { audiences, ..cluster.options() }).await.unwrap();
     let token = cluster.token(&TokenSpec::new(SYSTEM, "ztunnel").audience("istio-ca"));
     let caller = Caller::new(&cluster, ca.address).await;
     let answer = caller.ask(&Ask::for_itself(&token, &id(SYSTEM, "ztunnel"))).await;
