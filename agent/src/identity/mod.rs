@@ -34,6 +34,7 @@ pub use authority::{Authority, AuthorityError, RootFault};
 pub(crate) use authority::{NewRoot, Signer, only_certificate};
 pub use ca_client::{AnswerFault, CaAddress, CaAddressError, CaClient, CaError};
 pub use certificate::Certificate;
+pub(crate) use certificate::certified_key;
 pub use clock::{Clock, SystemClock};
 pub use fault::{tls_detail, tls_fault, tls_reason};
 pub use identities::Identities;
