@@ -23,7 +23,7 @@ pub use destination_rule::{ClientTls, DestinationRule, ExportTo, Subset, Traffic
 pub use destination_rules::{DestinationRules, HostRules};
 pub use host::{HostPattern, HostPatternError};
 pub use meta::{Labels, Meta, selects};
-pub use peer::{announced_status, capture_wish, workload_entry_status};
+pub use peer::{CAPTURED, announced_status, capture_wish, is_captured, workload_entry_status};
 pub use peer_authentication::{
     ModeSetting, PeerAuthentication, PeerAuthenticationError, PeerAuthenticationSpec, UnknownMode,
 };

@@ -39,6 +39,11 @@ pub struct MapsError {
 }
 
 impl MapsError {
+    /// Whether the map had no room left.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
+    }
+
     fn of(map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self { map, source }
     }
@@ -139,6 +144,14 @@ impl ControlMaps {
         }
         wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::STRICT)));
         self.ports.replace_where(|key| addresses.contains(&key.0), wanted).map_err(MapsError::of(PORTS))
+    }
+
+    /// Forgets what connections of a pod were about to go where, as nobody will accept them any more.
+    pub fn remove_origins(&mut self, netns: u64) -> Result<(), MapsError> {
+        let mut origins = self.for_workers()?.open()?.origins.into_inner();
+        let left: Vec<FlowKey> =
+            origins.keys().filter_map(Result::ok).filter(|key| key.netns == netns).collect();
+        left.iter().try_for_each(|key| ignore_missing(origins.remove(key))).map_err(MapsError::of(ORIGINS))
     }
 
     /// Replaces the peer map. What does not fit is captured, and decided by the agent; true if that is so.

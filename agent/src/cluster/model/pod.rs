@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use culvert_policy::{Labels, Meta, PeerStatus, announced_status, capture_wish};
+use culvert_policy::{Labels, Meta, PeerStatus, announced_status, capture_wish, is_captured};
 use k8s_openapi::api::core::v1 as k8s;
 
 use super::{Invalid, address, namespaced};
@@ -18,10 +18,14 @@ pub(in super::super) struct Pod {
     pub(in super::super) wish: Option<bool>,
     /// What it can speak, by what is written on it.
     pub(in super::super) announced: PeerStatus,
+    /// Whether its agent's word that it is captured is written on it.
+    pub(in super::super) captured: bool,
     pub(in super::super) service_account: Arc<str>,
     pub(in super::super) node: Option<Arc<str>>,
     pub(in super::super) host_network: bool,
     pub(in super::super) running: bool,
+    /// None of its containers will run again.
+    pub(in super::super) ended: bool,
     /// At most one of each family.
     pub(in super::super) addresses: Vec<IpAddr>,
 }
@@ -55,11 +59,13 @@ impl TryFrom<k8s::Pod> for Pod {
             uid: pod.metadata.uid.unwrap_or_default().into(),
             wish: capture_wish(&labels),
             announced: announced_status(&labels, &annotations),
+            captured: is_captured(&annotations),
             labels,
             service_account: service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT).into(),
             node: spec.node_name.map(Arc::from),
             host_network: spec.host_network.unwrap_or_default(),
             running: status.phase.as_deref() == Some("Running"),
+            ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             addresses: addresses(&status)?,
         })
     }
