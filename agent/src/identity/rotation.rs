@@ -126,8 +126,9 @@ impl Rotation {
     }
 
     fn is_away(&self, error: &IssueError, now: SystemTime, spread: f64) {
+        let pushback = error.pushback();
         let error = with_sources(error);
-        if self.known().breaker.opened(error.clone(), now, spread) {
+        if self.known().breaker.open(error.clone(), pushback, now, spread) {
             tracing::warn!(error, "no certificates can be had: those that there are serve until they expire");
         } else {
             tracing::debug!(error, "still no certificates");

@@ -1,7 +1,7 @@
 //! The client of a certificate authority that speaks Istio's protocol: `culvert ca`, or istiod.
 
 mod address;
-mod answer;
+pub(super) mod answer;
 mod connect;
 mod error;
 mod request;

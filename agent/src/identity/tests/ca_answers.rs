@@ -1,22 +1,24 @@
 //! What is asked of an authority elsewhere, and every answer of its that must be refused.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
+use proptest::prelude::*;
 use prost_types::value::Kind;
 use rcgen::{CertificateParams, CertificateSigningRequestParams, IsCa, KeyPair, SanType};
 use time::OffsetDateTime;
 use tonic::{Code, Status};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{
     fake_ca::{FakeCa, Signer},
-    mesh::{DAY, Pair, id},
+    mesh::{DAY, Pair, TRUST_DOMAIN, id, pem},
 };
 use crate::identity::{
-    CaClient, Certificate, Clock, Identities, IssueError, IssueFault, Issuer, SystemClock,
-    istio_ca::IMPERSONATED_IDENTITY,
+    Authority, CaClient, Certificate, Clock, Identities, IssueError, IssueFault, Issuer, SystemClock,
+    ca_client::answer::check, istio_ca::IMPERSONATED_IDENTITY,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -217,6 +219,19 @@ async fn a_refusal_is_told_from_an_outage() {
 }
 
 #[tokio::test]
+async fn an_authority_may_ask_for_some_rest() {
+    let root = Signer::root("root");
+    let ca = FakeCa::start(&root, |_| {
+        let mut busy = Status::resource_exhausted("too many");
+        busy.metadata_mut().insert("grpc-retry-pushback-ms", "1500".parse().unwrap());
+        Some(Err(busy))
+    })
+    .await;
+    let error = issue(&ca.client()).await.unwrap_err();
+    assert_eq!(error.pushback(), Some(Duration::from_millis(1500)));
+}
+
+#[tokio::test]
 async fn the_token_is_read_for_each_request_and_never_printed() {
     let root = Signer::root("root");
     let ca = FakeCa::start(&root, |_| Some(Err(Status::permission_denied("no")))).await;
@@ -234,3 +249,25 @@ async fn the_token_is_read_for_each_request_and_never_printed() {
         assert!(in_words(error).contains(&ca.token().display().to_string()));
     }
 }
+
+proptest! {
+    /// A chain that was tampered with is refused, or is what it was: nothing else, and no panic.
+    #[test]
+    fn no_text_is_taken_for_another_identity(at in any::<prop::sample::Index>(), cut in 0..40_usize, put in ".{0,40}") {
+        let (authority, issued) = &*ISSUED;
+        let (_, leaf) = X509Certificate::from_der(&issued.chain()[0]).unwrap();
+        let mut text = pem(&issued.chain()[0]) + &pem(authority.root());
+        let from = at.index(text.len());
+        text.replace_range(from..text.len().min(from + cut), &put);
+        let key = leaf.public_key().raw;
+        if let Ok(answer) = check(&[text], &id("sleep"), key, &authority.trust(), SystemTime::now()) {
+            prop_assert_eq!(&answer.chain[..1], issued.chain());
+        }
+    }
+}
+
+static ISSUED: LazyLock<(Authority, Certificate)> = LazyLock::new(|| {
+    let authority = Authority::in_memory(TRUST_DOMAIN).unwrap();
+    let issued = authority.issue(&id("sleep"), DAY, SystemTime::now()).unwrap();
+    (authority, issued)
+});

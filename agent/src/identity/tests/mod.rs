@@ -3,10 +3,12 @@
 mod authority;
 mod ca_answers;
 mod ca_connections;
+mod complaints;
 mod fake_ca;
 mod handshakes;
 mod impostors;
 mod mesh;
+mod remote;
 mod renewal;
 mod roots;
 mod rotation;

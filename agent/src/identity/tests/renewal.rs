@@ -110,17 +110,28 @@ fn a_certificate_that_lost_its_root_is_renewed_soon_and_no_wait_is_made_longer()
 fn an_authority_that_is_away_is_asked_by_one_at_a_time() {
     let mut breaker = Breaker::closed();
     assert_eq!(breaker.room(8, now()), 8);
-    assert!(breaker.opened("away".into(), now(), 0.0));
+    assert!(breaker.open("away".into(), None, now(), 0.0));
     assert_eq!(breaker.room(8, now()), 0);
     assert_eq!(breaker.wait(now()), SECOND);
-    assert!(!breaker.opened("away".into(), now(), 0.0), "those that were on their way are no news");
+    assert!(!breaker.open("away".into(), None, now(), 0.0), "those that were on their way are no news");
     assert_eq!(breaker.wait(now()), SECOND);
     let later = now() + SECOND;
     assert_eq!(breaker.room(8, later), 1);
-    assert!(!breaker.opened("still away".into(), later, 0.0));
+    assert!(!breaker.open("still away".into(), None, later, 0.0));
     assert_eq!(breaker.wait(later), 2 * SECOND);
     let ended = breaker.close().unwrap();
     assert_eq!((ended.since, ended.error.as_str()), (now(), "still away"));
     assert_eq!(breaker.room(8, later), 8);
     assert_eq!(breaker.close(), None);
+}
+
+#[test]
+fn an_authority_may_say_how_long_to_leave_it_alone() {
+    let mut breaker = Breaker::closed();
+    breaker.open("busy".into(), Some(7 * SECOND), now(), 0.0);
+    assert_eq!(breaker.wait(now()), 7 * SECOND);
+    breaker.open("busy".into(), Some(Duration::ZERO), now() + 7 * SECOND, 0.0);
+    assert_eq!(breaker.wait(now() + 7 * SECOND), 2 * SECOND);
+    breaker.open("busy".into(), Some(Duration::MAX), now() + 9 * SECOND, 0.0);
+    assert_eq!(breaker.wait(now() + 9 * SECOND), MINUTE);
 }
