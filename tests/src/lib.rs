@@ -23,6 +23,7 @@ mod agent;
 pub mod apiserver;
 mod capture;
 mod cgroup;
+pub mod chart;
 pub mod helper;
 mod kube_proxy;
 mod log;

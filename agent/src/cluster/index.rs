@@ -59,6 +59,28 @@ impl Index {
         &self.settings
     }
 
+    /// Replaces what holds for the whole mesh; all that depends on it follows.
+    pub fn set_settings(&mut self, settings: Settings) {
+        if *self.settings == settings {
+            return;
+        }
+        self.files = Files::new(&settings.root_namespace);
+        self.objects.values().for_each(|object| self.files.add(&object.0));
+        self.trust_domain = settings.trust_domain.as_str().into();
+        self.settings = Arc::new(settings);
+        self.revision += 1;
+    }
+
+    /// The object of that kind and name.
+    pub fn object(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.objects.keys().filter(|key| key.kind == kind).count()
+    }
+
     /// Grows with each change that may change an answer.
     pub const fn revision(&self) -> u64 {
         self.revision

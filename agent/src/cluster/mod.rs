@@ -13,16 +13,19 @@ mod index;
 mod istio;
 mod local;
 pub mod manifests;
+mod mesh;
 mod model;
 mod multimap;
 mod object;
 mod problem;
 mod route;
 mod settings;
+mod sources;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -33,10 +36,12 @@ pub use decode::{Rejected, decode};
 pub use handle::Cluster;
 pub use index::Index;
 pub use local::{Announcement, NotEnrollable};
+pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
-pub use problem::Problem;
+pub use problem::{Problem, Subject};
 pub use route::{Route, Verdict};
-pub use settings::{Captured, Settings};
+pub use settings::{Captured, Settings, TlsVersion};
+pub use sources::{WatchState, WatchStatus};
 
 /// A pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,3 +5,4 @@ mod pods;
 mod properties;
 mod reach;
 mod routes;
+mod settings;
