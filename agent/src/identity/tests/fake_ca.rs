@@ -188,7 +188,7 @@ impl FakeCa {
 
     pub(super) fn client_at(&self, address: &str, patience: Duration) -> CaClient {
         let (roots, token) = (self.roots(), self.token());
-        CaClient::with_patience(address.parse().unwrap(), roots, token, TRUST_DOMAIN, patience)
+        CaClient::new(address.parse().unwrap(), roots, token, TRUST_DOMAIN).with_patience(patience)
     }
 
     pub(super) fn behave(
