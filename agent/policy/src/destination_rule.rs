@@ -89,7 +89,8 @@ impl ExportTo {
         Self::Namespaces(entries.iter().map(named).collect())
     }
 
-    pub(crate) fn includes(&self, namespace: &str) -> bool {
+    /// Whether clients of a namespace see it.
+    pub fn includes(&self, namespace: &str) -> bool {
         match self {
             Self::All => true,
             Self::Namespaces(namespaces) => namespaces.contains(namespace),

@@ -54,6 +54,11 @@ impl DestinationRules {
         }
     }
 
+    /// Whether there is no rule that sets TLS.
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty()
+    }
+
     /// The rules for connections from `client_namespace` to `host`, a Service of `service_namespace`: of the first
     /// of the client's, the Service's and the root namespace that has any, those with the most specific host.
     pub fn for_host(&self, client_namespace: &str, host: &str, service_namespace: &str) -> HostRules<'_> {

@@ -29,6 +29,14 @@ impl HostPattern {
             _ => Err(HostPatternError { found: host }),
         }
     }
+
+    /// Whether it is for this host, which is written in full and in lower case.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == host,
+            Self::Suffix(suffix) => host.ends_with(suffix.as_str()),
+        }
+    }
 }
 
 /// The suffixes under which a pattern for this host may be filed, the most specific first.

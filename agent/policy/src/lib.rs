@@ -6,6 +6,7 @@ mod choice;
 mod destination_rule;
 mod destination_rules;
 mod host;
+mod labels;
 mod meta;
 mod peer;
 mod peer_authentication;
@@ -22,8 +23,9 @@ pub use choice::{Choice, Question, choose};
 pub use destination_rule::{ClientTls, DestinationRule, ExportTo, Subset, TrafficPolicy, UnknownTlsMode};
 pub use destination_rules::{DestinationRules, HostRules};
 pub use host::{HostPattern, HostPatternError};
-pub use meta::{Labels, Meta, selects};
-pub use peer::{announced_status, capture_wish, workload_entry_status};
+pub use labels::{Label, Labels, selects};
+pub use meta::Meta;
+pub use peer::{MEANINGFUL, announced_status, capture_wish, workload_entry_status};
 pub use peer_authentication::{
     ModeSetting, PeerAuthentication, PeerAuthenticationError, PeerAuthenticationSpec, UnknownMode,
 };

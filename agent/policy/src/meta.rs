@@ -1,14 +1,6 @@
 //! What all objects have in common.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-/// Kubernetes labels or annotations, or a selector's `matchLabels`.
-pub type Labels = BTreeMap<String, String>;
-
-/// Whether an object with these labels carries all of the selector's. An empty selector selects everything.
-pub fn selects(selector: &Labels, labels: &Labels) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
+use std::sync::Arc;
 
 /// Which object this is, and when it was made. The order is the one in which objects of one scope win: the
 /// oldest, then the smaller name, then the smaller namespace (Istio, `pilot/pkg/model/config.go`,
@@ -31,22 +23,7 @@ impl Meta {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::{labels, meta};
-
-    #[test]
-    fn a_selector_wants_all_of_its_labels() {
-        let pod = labels(&[("app", "httpbin"), ("version", "v1")]);
-        for (selector, selected) in [
-            (labels(&[]), true),
-            (labels(&[("app", "httpbin")]), true),
-            (labels(&[("app", "httpbin"), ("version", "v1")]), true),
-            (labels(&[("app", "httpbin"), ("version", "v2")]), false),
-            (labels(&[("tier", "")]), false),
-        ] {
-            assert_eq!(selects(&selector, &pod), selected, "{selector:?}");
-        }
-    }
+    use crate::testing::meta;
 
     #[test]
     fn the_oldest_comes_first_then_the_smaller_name_then_the_namespace() {

@@ -20,7 +20,7 @@ pub fn announced_status(labels: &Labels, annotations: &Labels) -> PeerStatus {
 /// says that it is a member of the mesh.
 pub fn workload_entry_status(labels: &Labels, annotations: &Labels, has_service_account: bool) -> PeerStatus {
     match announced_status(labels, annotations) {
-        PeerStatus::None if has_service_account && !labels.contains_key(TLS_MODE) => PeerStatus::Sidecar,
+        PeerStatus::None if has_service_account && labels.get(TLS_MODE).is_none() => PeerStatus::Sidecar,
         status => status,
     }
 }
@@ -28,9 +28,13 @@ pub fn workload_entry_status(labels: &Labels, annotations: &Labels, has_service_
 /// Whether labels ask for capture, of a pod or of a namespace: `Some(false)` opts out, none says nothing.
 /// Culvert's label beats Istio's.
 pub fn capture_wish(labels: &Labels) -> Option<bool> {
-    let own = word(labels, CAPTURE).and_then(|value| flag(value, "enabled", "disabled"));
-    own.or_else(|| word(labels, DATAPLANE_MODE).and_then(|value| flag(value, "ambient", "none")))
+    let own = labels.get(CAPTURE).and_then(|value| flag(value, "enabled", "disabled"));
+    own.or_else(|| labels.get(DATAPLANE_MODE).and_then(|value| flag(value, "ambient", "none")))
 }
+
+/// The labels and annotations that mean something by themselves: who keeps only these loses nothing that this module
+/// asks for.
+pub const MEANINGFUL: &[&str] = &[CAPTURED, CAPTURE, REDIRECTION, TUNNEL, TLS_MODE, DATAPLANE_MODE];
 
 const CAPTURED: &str = "culvert.io/captured";
 const CAPTURE: &str = "culvert.io/capture";
@@ -44,15 +48,11 @@ fn announces_hbone(labels: &Labels, annotations: &Labels) -> bool {
 }
 
 fn tunnels_http(labels: &Labels) -> bool {
-    word(labels, TUNNEL).is_some_and(|list| list.split(',').any(|protocol| protocol == "http"))
+    labels.get(TUNNEL).is_some_and(|list| list.split(',').any(|protocol| protocol == "http"))
 }
 
 fn has(labels: &Labels, key: &str, value: &str) -> bool {
-    word(labels, key) == Some(value)
-}
-
-fn word<'a>(labels: &'a Labels, key: &str) -> Option<&'a str> {
-    labels.get(key).map(String::as_str)
+    labels.get(key) == Some(value)
 }
 
 fn flag(value: &str, yes: &str, no: &str) -> Option<bool> {

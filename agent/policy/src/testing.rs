@@ -3,7 +3,7 @@
 use crate::{Labels, Meta};
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
-    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    pairs.iter().map(|&(key, value)| (key.into(), value.into())).collect()
 }
 
 pub(crate) fn meta(created: Option<i64>, namespace: &str, name: &str) -> Meta {

@@ -7,24 +7,28 @@ use culvert_policy::{
     admit_plaintext, choose,
 };
 
-use super::{
-    Index, PodRef,
-    backends::Backend,
-    model::{Pod, Service, ServicePort},
-};
+use super::{Index, PodRef, aliases::Called, backends::Backend, model::Pod, workload::Workload};
 
 /// One endpoint, as the policy sees it.
 pub(super) struct Peer<'a> {
-    pub(super) pod: Option<&'a Pod>,
+    pub(super) workload: Option<Workload<'a>>,
     pub(super) status: PeerStatus,
     pub(super) mode: Mode,
 }
 
 impl Peer<'_> {
-    /// Those of its pod: subsets of rules go by them.
+    /// Subsets of rules go by them.
     pub(super) fn labels(&self) -> &Labels {
         static UNLABELLED: Labels = Labels::new();
-        self.pod.map_or(&UNLABELLED, |pod| &pod.labels)
+        self.workload.map_or(&UNLABELLED, Workload::labels)
+    }
+
+    /// As clients see it who know it by a name that is outside the mesh. A rule may still demand what it can.
+    pub(super) const fn seen_as(mut self, external: bool, rule: Option<ClientTls>) -> Self {
+        if external && rule.is_none() {
+            self.status = PeerStatus::External;
+        }
+        self
     }
 }
 
@@ -32,43 +36,41 @@ impl Index {
     /// The modes of a pod's container ports: what its side of the kernel enforces. A pod that the cluster does not
     /// know accepts mTLS only.
     pub fn port_modes(&self, pod: &PodRef) -> PortModes {
-        self.pod(pod).map_or(PortModes::all(Mode::Strict), |pod| self.modes(pod))
+        self.pod(pod).map_or(PortModes::all(Mode::Strict), |pod| self.pod_modes(pod))
     }
 
     /// Whether a pod accepts an authenticated stream over HBONE on a container port.
     pub fn admit_hbone(&self, server: &PodRef, port: u16) -> Admission {
-        admit_hbone(self.modes(self.pod(server).ok_or(Reason::UnknownPod)?).mode(port))
+        admit_hbone(self.pod_modes(self.pod(server).ok_or(Reason::UnknownPod)?).mode(port))
     }
 
     /// Whether a pod accepts plaintext on a container port.
     pub fn admit_plaintext(&self, server: &PodRef, port: u16) -> Admission {
-        admit_plaintext(self.modes(self.pod(server).ok_or(Reason::UnknownPod)?).mode(port))
+        admit_plaintext(self.pod_modes(self.pod(server).ok_or(Reason::UnknownPod)?).mode(port))
     }
 
-    pub(super) fn modes(&self, pod: &Pod) -> PortModes {
-        self.files.authentications.port_modes(&pod.meta.namespace, &pod.labels)
+    fn pod_modes(&self, pod: &Pod) -> PortModes {
+        self.modes(Workload::Pod(pod))
     }
 
     pub(super) fn direct_peer(&self, address: SocketAddr) -> Peer<'_> {
-        self.peer(self.peer_at(address.ip()), address.port())
+        self.peer(self.workload_at(address.ip()), address.port())
     }
 
     /// A pod in the node's network cannot be told by its address: there, its slice says who it is.
-    pub(super) fn backend_peer(&self, backend: &Backend) -> Peer<'_> {
-        let named = || backend.pod.as_ref().and_then(|pod| self.pod(pod)).filter(|pod| !pod.is_peer());
-        self.peer(self.peer_at(backend.address.ip()).or_else(named), backend.address.port())
+    pub(super) fn backend_peer(&self, backend: &Backend<'_>) -> Peer<'_> {
+        let address = backend.address.ip();
+        let is_it = |pod: &&Pod| !pod.is_peer() && pod.addresses.contains(address);
+        let named = || backend.pod.and_then(|pod| self.pod(pod)).filter(is_it).map(Workload::Pod);
+        self.peer(self.workload_at(address).or_else(named), backend.address.port())
     }
 
-    pub(super) fn peer<'a>(&'a self, pod: Option<&'a Pod>, port: u16) -> Peer<'a> {
+    fn peer<'a>(&'a self, workload: Option<Workload<'a>>, port: u16) -> Peer<'a> {
         Peer {
-            pod,
-            status: pod.map_or(PeerStatus::None, |pod| self.status(pod)),
-            mode: pod.map_or(Mode::default(), |pod| self.modes(pod).mode(port)),
+            workload,
+            status: workload.map_or(PeerStatus::None, |workload| self.status(workload)),
+            mode: workload.map_or(Mode::default(), |workload| self.modes(workload).mode(port)),
         }
-    }
-
-    pub(super) fn ready_backends(&self, service: &Service, port: &ServicePort, ipv6: bool) -> &[Backend] {
-        self.files.backends.get(&service.reference()).map_or(&[], |backends| backends.ready(&port.name, ipv6))
     }
 
     /// The client's choice for an endpoint, by what rules say of it.
@@ -76,26 +78,23 @@ impl Index {
         choose(Question { rule, auto_mtls: self.settings.auto_mtls, status: peer.status, mode: peer.mode })
     }
 
-    /// The choice of clients of a namespace for an address that is no Service's own. Of several headless Services
-    /// that it is an endpoint of, the oldest for which a rule decides counts.
+    /// The peer at an address that is no host's own as clients of a namespace see it, and their choice.
     pub(super) fn choose_direct(
         &self,
         client_namespace: &str,
         address: SocketAddr,
-    ) -> Result<Choice, Reason> {
+    ) -> (Peer<'_>, Result<Choice, Reason>) {
         let peer = self.direct_peer(address);
-        let mut aliases: Vec<_> = self.aliases(address).collect();
-        aliases.sort_by_key(|alias| &alias.service.meta);
-        let rule = aliases.iter().find_map(|alias| {
-            self.rules(client_namespace, alias.service).tls(alias.port.number, peer.labels())
-        });
-        self.choose(&peer, rule)
+        let Called { rule, external } = self.called(client_namespace, address, peer.labels());
+        let peer = peer.seen_as(external, rule);
+        let choice = self.choose(&peer, rule);
+        (peer, choice)
     }
 
     /// The choice of clients for a port of an address that nothing singles out.
     pub(super) fn choose_default(&self, address: IpAddr) -> Result<Choice, Reason> {
-        let pod = self.peer_at(address);
-        let mode = pod.map_or(Mode::default(), |pod| self.modes(pod).default);
-        self.choose(&Peer { mode, ..self.peer(pod, 0) }, None)
+        let workload = self.workload_at(address);
+        let mode = workload.map_or(Mode::default(), |workload| self.modes(workload).default);
+        self.choose(&Peer { mode, ..self.peer(workload, 0) }, None)
     }
 }

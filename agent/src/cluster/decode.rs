@@ -2,14 +2,18 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_path_to_error::Track;
 
 use super::{
     Kind, Object, ObjectKey, Settings,
-    istio::{DestinationRuleFields, PeerAuthenticationFields, Written},
-    model::{DEFAULT_NAMESPACE, Invalid},
+    fields::DEFAULT_NAMESPACE,
+    istio::{WrittenDestinationRule, WrittenPeerAuthentication},
+    model::{
+        EndpointSliceFields, Invalid, NamespaceFields, PodFields, ServiceEntryFields, ServiceFields,
+        WorkloadEntryFields,
+    },
     object::Content,
 };
 
@@ -26,12 +30,35 @@ pub struct Rejected {
 
 /// Reads one object. None is an object of a kind that the index has no use for.
 pub fn decode(document: &Value, settings: &Settings) -> Result<Option<Object>, Rejected> {
-    let header: Header = typed(document).map_err(|invalid| Rejected::new(None, invalid))?;
+    let mut track = Track::new();
+    let header = Header::deserialize(serde_path_to_error::Deserializer::new(document, &mut track));
+    let header =
+        header.map_err(|error| Rejected::new(None, Invalid::new(track.path().to_string(), error)))?;
     let Some(kind) = header.kind() else {
         return Ok(None);
     };
-    let content = header.check_version(kind).and_then(|()| content(kind, document, settings));
+    let content = header.check_version(kind).and_then(|()| explained(kind, document, settings));
     content.map(|content| Some(Object(content))).map_err(|invalid| Rejected::new(header.key(kind), invalid))
+}
+
+/// Reads one object of a kind and a version that were asked for by name, as an API server sends it. What is not in use
+/// is skipped, not read.
+pub fn decode_json(kind: Kind, json: &[u8], settings: &Settings) -> Result<Object, Rejected> {
+    match content(kind, &mut serde_json::Deserializer::from_slice(json), settings) {
+        Ok(content) => Ok(Object(content)),
+        Err(_) => decode_again(kind, json, settings),
+    }
+}
+
+/// Slowly, so that it can be said which field is wrong.
+#[cold]
+fn decode_again(kind: Kind, json: &[u8], settings: &Settings) -> Result<Object, Rejected> {
+    let document: Value =
+        serde_json::from_slice(json).map_err(|error| Rejected::new(None, Invalid::new("", error)))?;
+    explained(kind, &document, settings).map(Object).map_err(|invalid| {
+        let name = document.get("metadata").and_then(|metadata| Name::deserialize(metadata).ok());
+        Rejected::new(name.and_then(|name| name.key(kind)), invalid)
+    })
 }
 
 #[derive(Deserialize)]
@@ -70,42 +97,71 @@ impl Header {
     }
 
     fn key(&self, kind: Kind) -> Option<ObjectKey> {
-        let metadata = self.metadata.as_ref()?;
-        let name = metadata.name.as_deref().filter(|name| !name.is_empty())?;
-        let written = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        self.metadata.as_ref()?.key(kind)
+    }
+}
+
+impl Name {
+    fn key(&self, kind: Kind) -> Option<ObjectKey> {
+        let name = self.name.as_deref().filter(|name| !name.is_empty())?;
+        let written = self.namespace.as_deref().filter(|namespace| !namespace.is_empty());
         let namespace = if kind.is_namespaced() { written.unwrap_or(DEFAULT_NAMESPACE) } else { "" };
         Some(ObjectKey { kind, namespace: namespace.into(), name: name.into() })
     }
 }
 
-fn content(kind: Kind, document: &Value, settings: &Settings) -> Result<Content, Invalid> {
+fn explained(kind: Kind, document: &Value, settings: &Settings) -> Result<Content, Invalid> {
+    let mut track = Track::new();
+    let read = content(kind, serde_path_to_error::Deserializer::new(document, &mut track), settings);
+    read.map_err(|fault| match fault {
+        Fault::Malformed(error) => Invalid::new(track.path().to_string(), error),
+        Fault::Invalid(invalid) => invalid,
+    })
+}
+
+/// Why there is no object.
+enum Fault<E> {
+    /// The document has not the shape of one.
+    Malformed(E),
+    /// It has, and what it says makes no sense.
+    Invalid(Invalid),
+}
+
+fn content<'de, D: Deserializer<'de>>(
+    kind: Kind,
+    document: D,
+    settings: &Settings,
+) -> Result<Content, Fault<D::Error>> {
     Ok(match kind {
-        Kind::Namespace => Content::Namespace(converted::<core::Namespace, _>(document)?),
-        Kind::Pod => Content::Pod(converted::<core::Pod, _>(document)?),
-        Kind::Service => Content::Service(converted::<core::Service, _>(document)?),
-        Kind::EndpointSlice => Content::EndpointSlice(converted::<discovery::EndpointSlice, _>(document)?),
+        Kind::Namespace => Content::Namespace(checked::<NamespaceFields, _, _>(document)?),
+        Kind::Pod => Content::Pod(checked::<PodFields, _, _>(document)?),
+        Kind::Service => Content::Service(checked::<ServiceFields, _, _>(document)?),
+        Kind::EndpointSlice => Content::EndpointSlice(checked::<EndpointSliceFields, _, _>(document)?),
+        Kind::ServiceEntry => Content::ServiceEntry(checked::<ServiceEntryFields, _, _>(document)?),
+        Kind::WorkloadEntry => Content::WorkloadEntry(checked::<WorkloadEntryFields, _, _>(document)?),
         Kind::PeerAuthentication => {
-            let written: Written<PeerAuthenticationFields> = typed(document)?;
-            Content::PeerAuthentication(Arc::new(written.check()?))
+            let written: WrittenPeerAuthentication = typed(document)?;
+            Content::PeerAuthentication(Arc::new(written.check().map_err(Fault::Invalid)?))
         }
         Kind::DestinationRule => {
-            let written: Written<DestinationRuleFields> = typed(document)?;
-            Content::DestinationRule(Arc::new(written.check(&settings.cluster_domain)?))
+            let written: WrittenDestinationRule = typed(document)?;
+            let rule = written.check(&settings.cluster_domain).map_err(Fault::Invalid)?;
+            Content::DestinationRule(Arc::new(rule))
         }
     })
 }
 
-fn converted<K, M>(document: &Value) -> Result<Arc<M>, Invalid>
+fn checked<'de, K, M, D>(document: D) -> Result<Arc<M>, Fault<D::Error>>
 where
-    K: DeserializeOwned,
+    K: Deserialize<'de>,
     M: TryFrom<K, Error = Invalid>,
+    D: Deserializer<'de>,
 {
-    Ok(Arc::new(typed::<K>(document)?.try_into()?))
+    typed::<K, D>(document)?.try_into().map(Arc::new).map_err(Fault::Invalid)
 }
 
-fn typed<T: DeserializeOwned>(document: &Value) -> Result<T, Invalid> {
-    serde_path_to_error::deserialize(document)
-        .map_err(|error| Invalid::new(error.path().to_string(), error.into_inner()))
+fn typed<'de, T: Deserialize<'de>, D: Deserializer<'de>>(document: D) -> Result<T, Fault<D::Error>> {
+    T::deserialize(document).map_err(Fault::Malformed)
 }
 
 impl Rejected {

@@ -1,65 +1,75 @@
-//! The peer map: what the kernel has to know so that it captures what must not go as it is.
+//! What the kernel has to know so that it captures what must not go as it is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
 use culvert_policy::{Choice, Reason, Transport};
 
 use super::{
     Destination, Index, KernelVerdict, PodRef,
-    model::{Service, ServicePort},
+    backends::Backend,
+    host::{Door, Host, Namespaces, View},
 };
-
-/// The namespaces of the clients: all that a choice depends on.
-type Namespaces = BTreeSet<Arc<str>>;
 
 impl Index {
     /// What the kernel must know so that each connection is captured whose verdict, for any of `clients`, is not
-    /// surely "plaintext, to exactly the address asked for".
+    /// surely "plaintext, to exactly the address asked for". [`PeerTable`](super::PeerTable) says the same at the
+    /// price of what changed.
     pub fn destinations(&self, clients: &[PodRef]) -> BTreeMap<Destination, KernelVerdict> {
         let namespaces: Namespaces = clients.iter().map(|client| client.namespace.clone()).collect();
-        let services = self.files.services.values();
-        let of_services = services.flat_map(|service| self.service_destinations(&namespaces, service));
-        let addresses: BTreeSet<_> =
-            self.files.pods_by_address.keys().chain(self.files.slices_by_address.keys()).copied().collect();
-        let of_addresses =
-            addresses.into_iter().flat_map(|address| self.address_destinations(&namespaces, address));
-        of_services.chain(of_addresses).collect()
+        let addresses = self.addresses().into_iter();
+        let mut all: BTreeMap<_, _> =
+            addresses.flat_map(|address| self.address_destinations(&namespaces, address)).collect();
+        // Where an address is a host's own and somebody's as well, the agent tells them apart.
+        for host in self.hosts().filter_map(|reference| self.host(&reference)) {
+            all.extend(self.captured_doors(&namespaces, host).map(|door| (door, KernelVerdict::Capture)));
+        }
+        all
     }
 
-    /// A Service's address is captured where any endpoint is: the rest of them is kube-proxy's, as ever.
-    fn service_destinations<'a>(
+    /// Each address that anybody has, or serves at.
+    pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
+        let files = &self.files;
+        let workloads = files.pods_by_address.keys().chain(files.workload_entries_by_address.keys());
+        let endpoints = files.slices_by_address.keys().chain(files.service_entries_by_endpoint.keys());
+        workloads.chain(endpoints).copied().collect()
+    }
+
+    fn captured_doors<'a>(
         &'a self,
-        namespaces: &'a Namespaces,
-        service: &'a Service,
-    ) -> impl Iterator<Item = (Destination, KernelVerdict)> + 'a {
-        let doors = service.ports.iter().flat_map(|port| service.addresses.iter().map(move |it| (*it, port)));
-        let captured =
-            doors.filter(|(address, port)| self.captures_door(namespaces, service, port, *address));
-        captured
-            .map(|(address, port)| (Destination { address, port: Some(port.number) }, KernelVerdict::Capture))
+        namespaces: &Namespaces,
+        host: Host<'a>,
+    ) -> impl Iterator<Item = Destination> + 'a {
+        let views = self.views(namespaces, host);
+        let doors = host.doors().into_iter();
+        let doors = doors.flat_map(move |door| host.addresses().iter().map(move |address| (*address, door)));
+        let captured = doors.filter(move |(address, door)| {
+            self.capturing_backend(&views, *door, self.backends(*door, *address, None)).is_some()
+        });
+        captured.map(|(address, door)| Destination { address, port: Some(door.number()) })
     }
 
-    fn captures_door(
+    /// The first of these backends for whose sake calls to a host's own address are captured: where there is none, the
+    /// rest of them is kube-proxy's, as ever.
+    pub(super) fn capturing_backend<'a>(
         &self,
-        namespaces: &Namespaces,
-        service: &Service,
-        port: &ServicePort,
-        address: IpAddr,
-    ) -> bool {
-        let backends = self.ready_backends(service, port, address.is_ipv6());
-        namespaces.iter().any(|namespace| {
-            let rules = self.rules(namespace, service);
-            let mut peers = backends.iter().map(|backend| self.backend_peer(backend));
-            peers.any(|peer| !is_plaintext(self.choose(&peer, rules.tls(port.number, peer.labels()))))
+        views: &[View<'_>],
+        door: Door<'_>,
+        backends: impl IntoIterator<Item = Backend<'a>>,
+    ) -> Option<Backend<'a>> {
+        backends.into_iter().find(|backend| {
+            views.iter().any(|view| {
+                let peer = self.backend_peer(backend);
+                let rule = view.tls(door.number(), peer.labels());
+                !is_plaintext(self.choose(&peer.seen_as(view.external, rule), rule))
+            })
         })
     }
 
-    /// An address is captured on all ports or on none, but for those that a policy singles out.
-    fn address_destinations(
+    /// An address is captured on all ports or on none, but for those that a policy or a name singles out.
+    pub(super) fn address_destinations(
         &self,
         namespaces: &Namespaces,
         address: IpAddr,
@@ -70,7 +80,7 @@ impl Index {
         let default = verdict(is_plaintext(self.choose_default(address)));
         let special = self.special_ports(address).into_iter().map(|port| {
             let address = SocketAddr::new(address, port);
-            let mut choices = namespaces.iter().map(|namespace| self.choose_direct(namespace, address));
+            let mut choices = namespaces.iter().map(|namespace| self.choose_direct(namespace, address).1);
             (Some(port), verdict(choices.all(is_plaintext)))
         });
         let mut entries: Vec<_> = special.filter(|(_, verdict)| *verdict != default).collect();
@@ -81,7 +91,7 @@ impl Index {
     }
 
     fn special_ports(&self, address: IpAddr) -> BTreeSet<u16> {
-        let modes = self.peer_at(address).map(|pod| self.modes(pod)).unwrap_or_default();
+        let modes = self.workload_at(address).map(|workload| self.modes(workload)).unwrap_or_default();
         modes.ports.into_keys().chain(self.alias_ports(address)).collect()
     }
 }

@@ -1,18 +1,13 @@
 //! Objects in.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
-    sync::Arc,
-};
-
-use culvert_policy::{DestinationRules, PeerAuthentications};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use super::{
-    Kind, Object, ObjectKey, PodRef, Settings,
-    backends::Backends,
-    model::{EndpointSlice, Namespace, Pod, Service, ServiceRef},
-    multimap::Multimap,
+    Captured, Kind, Object, ObjectKey, Settings,
+    changes::{Change, Journal},
+    files::Files,
+    host::HostRef,
+    model::{EndpointSlice, Pod, WorkloadEntry},
     object::Content,
 };
 
@@ -22,24 +17,8 @@ pub struct Index {
     pub(super) settings: Arc<Settings>,
     pub(super) trust_domain: Arc<str>,
     revision: u64,
-    objects: BTreeMap<ObjectKey, Object>,
     pub(super) files: Files,
-}
-
-/// Where to find an object by what is asked about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Files {
-    pub(super) namespaces: HashMap<Arc<str>, Arc<Namespace>>,
-    pub(super) pods: HashMap<PodRef, Arc<Pod>>,
-    pub(super) pods_by_node: Multimap<Arc<str>, PodRef>,
-    pub(super) pods_by_address: Multimap<IpAddr, PodRef>,
-    pub(super) services: BTreeMap<ServiceRef, Arc<Service>>,
-    pub(super) services_by_address: Multimap<IpAddr, ServiceRef>,
-    pub(super) backends: HashMap<ServiceRef, Backends>,
-    /// A Service and the slice of it that an address is in.
-    pub(super) slices_by_address: Multimap<IpAddr, (ServiceRef, Arc<str>)>,
-    pub(super) authentications: PeerAuthentications,
-    pub(super) rules: DestinationRules,
+    pub(super) journal: Journal,
 }
 
 impl Index {
@@ -48,8 +27,8 @@ impl Index {
         Self {
             trust_domain: settings.trust_domain.as_str().into(),
             revision: 0,
-            objects: BTreeMap::new(),
             files: Files::new(&settings.root_namespace),
+            journal: Journal::default(),
             settings: Arc::new(settings),
         }
     }
@@ -59,26 +38,9 @@ impl Index {
         &self.settings
     }
 
-    /// Replaces what holds for the whole mesh; all that depends on it follows.
-    pub fn set_settings(&mut self, settings: Settings) {
-        if *self.settings == settings {
-            return;
-        }
-        self.files = Files::new(&settings.root_namespace);
-        self.objects.values().for_each(|object| self.files.add(&object.0));
-        self.trust_domain = settings.trust_domain.as_str().into();
-        self.settings = Arc::new(settings);
-        self.revision += 1;
-    }
-
     /// The object of that kind and name.
-    pub fn object(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)
-    }
-
-    /// How many objects of a kind there are.
-    pub fn count(&self, kind: Kind) -> usize {
-        self.objects.keys().filter(|key| key.kind == kind).count()
+    pub fn object(&self, key: &ObjectKey) -> Option<Object> {
+        self.files.get(key).map(Object)
     }
 
     /// Grows with each change that may change an answer.
@@ -86,30 +48,31 @@ impl Index {
         self.revision
     }
 
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.files.count(kind)
+    }
+
     /// Adds an object, or replaces the one of that kind and name. An object that says what was known changes nothing.
     pub fn apply(&mut self, object: Object) {
-        let key = object.key();
-        if self.objects.get(&key) != Some(&object) {
-            self.delete(&key);
-            self.files.add(&object.0);
-            self.objects.insert(key, object);
-            self.revision += 1;
+        let old = self.files.get(&object.key());
+        if old.as_ref() != Some(&object.0) {
+            self.replace(old, Some(object.0));
         }
     }
 
     /// Takes an object away.
     pub fn delete(&mut self, key: &ObjectKey) {
-        if let Some(old) = self.objects.remove(key) {
-            self.files.remove(&old.0);
-            self.revision += 1;
+        if let Some(old) = self.files.get(key) {
+            self.replace(Some(old), None);
         }
     }
 
     /// Takes in all objects of one kind, as a list has them: what is not among them is gone.
     pub fn reset(&mut self, kind: Kind, objects: Vec<Object>) {
-        let listed: BTreeSet<ObjectKey> = objects.iter().map(Object::key).collect();
-        let gone: Vec<_> =
-            self.objects.keys().filter(|key| key.kind == kind && !listed.contains(key)).cloned().collect();
+        let listed: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
+        let known = self.files.all(kind).into_iter().map(|content| content.key());
+        let gone: Vec<ObjectKey> = known.filter(|key| !listed.contains(key)).collect();
         for key in gone {
             self.delete(&key);
         }
@@ -117,100 +80,115 @@ impl Index {
             self.apply(object);
         }
     }
+
+    /// Replaces what the operator says of the mesh. The DNS domain of Services has to stay: names of rules were
+    /// completed with it.
+    pub fn set_settings(&mut self, settings: Settings) {
+        if *self.settings == settings {
+            return;
+        }
+        if settings.root_namespace != self.settings.root_namespace {
+            let mut files = Files::new(&settings.root_namespace);
+            let objects = Kind::ALL.iter().flat_map(|kind| self.files.all(*kind));
+            objects.for_each(|content| files.add(&content));
+            self.files = files;
+        }
+        self.trust_domain = settings.trust_domain.as_str().into();
+        self.settings = Arc::new(settings);
+        self.journal.forget();
+        self.revision += 1;
+    }
+
+    fn replace(&mut self, old: Option<Content>, new: Option<Content>) {
+        if let Some(old) = &old {
+            self.note(old, new.as_ref());
+            self.files.remove(old);
+        }
+        if let Some(new) = &new {
+            self.files.add(new);
+            self.note(new, old.as_ref());
+        }
+        self.revision += 1;
+    }
+
+    /// Notes what may be different because this object, which is filed, is not the `other` one.
+    fn note(&mut self, content: &Content, other: Option<&Content>) {
+        match content {
+            Content::Namespace(it) if self.settings.captured == Captured::ByWish => {
+                self.journal.note(Change::Namespace(it.meta.name.clone()));
+            }
+            // Pods are enrolled by it, and each agent looks at its own; peers go by the annotation.
+            Content::Namespace(_) => {}
+            Content::Pod(it) => self.note_pod(it),
+            Content::Service(it) => self.note_host(HostRef::Service((&it.meta).into())),
+            Content::EndpointSlice(it) => self.note_slice(it, other),
+            Content::PeerAuthentication(it) => self.note_policy(&it.meta().namespace),
+            Content::DestinationRule(it) if it.sets_tls() => {
+                self.journal.note(Change::Hosts(it.host.clone()));
+            }
+            Content::DestinationRule(_) => {}
+            Content::ServiceEntry(it) => self.note_host(HostRef::Entry((&it.meta).into())),
+            Content::WorkloadEntry(it) => self.note_workload_entry(it),
+        }
+    }
+
+    fn note_pod(&mut self, pod: &Pod) {
+        pod.addresses.iter().for_each(|address| self.note_workload_at(address));
+    }
+
+    fn note_workload_entry(&mut self, entry: &WorkloadEntry) {
+        entry.address.into_iter().for_each(|address| self.note_workload_at(address));
+    }
+
+    /// A workload that leaves an address leaves the `ServiceEntry`s that select it.
+    fn note_workload_at(&mut self, address: IpAddr) {
+        self.journal.note(Change::Address(address));
+        for (entry, _) in self.files.service_entries_by_endpoint.get(&address) {
+            self.journal.note(Change::Endpoint(HostRef::Entry(entry.clone()), address));
+        }
+    }
+
+    /// A host, and what may be called by its name.
+    fn note_host(&mut self, host: HostRef) {
+        for address in self.served_addresses(&host) {
+            self.journal.note(Change::Address(address));
+        }
+        self.journal.note(Change::Host(host));
+    }
+
+    fn note_slice(&mut self, slice: &EndpointSlice, other: Option<&Content>) {
+        let Some(service) = &slice.service else { return };
+        let known = self.files.services.get(&service.namespace, &service.name);
+        let headless = known.is_some_and(|service| service.headless);
+        let other = match other {
+            Some(Content::EndpointSlice(other)) => Some(&**other),
+            _ => None,
+        };
+        for address in slice.addresses_not_as_in(other) {
+            self.journal.note(Change::Endpoint(HostRef::Service(service.clone()), address));
+            if headless {
+                self.journal.note(Change::Address(address));
+            }
+        }
+    }
+
+    /// A policy in the root namespace is for each workload.
+    fn note_policy(&mut self, namespace: &Arc<str>) {
+        if **namespace == *self.settings.root_namespace {
+            self.journal.forget();
+        } else {
+            self.journal.note(Change::Namespace(namespace.clone()));
+        }
+    }
 }
 
-impl Files {
-    fn new(root_namespace: &str) -> Self {
-        Self {
-            namespaces: HashMap::new(),
-            pods: HashMap::new(),
-            pods_by_node: Multimap::default(),
-            pods_by_address: Multimap::default(),
-            services: BTreeMap::new(),
-            services_by_address: Multimap::default(),
-            backends: HashMap::new(),
-            slices_by_address: Multimap::default(),
-            authentications: PeerAuthentications::new(root_namespace),
-            rules: DestinationRules::new(root_namespace),
-        }
-    }
-
-    fn add(&mut self, content: &Content) {
-        match content {
-            Content::Namespace(it) => drop(self.namespaces.insert(it.meta.name.clone(), it.clone())),
-            Content::Pod(it) => self.add_pod(it),
-            Content::Service(it) => self.add_service(it),
-            Content::EndpointSlice(it) => self.add_slice(it),
-            Content::PeerAuthentication(it) => self.authentications.insert((**it).clone()),
-            Content::DestinationRule(it) => self.rules.insert((**it).clone()),
-        }
-    }
-
-    fn remove(&mut self, content: &Content) {
-        match content {
-            Content::Namespace(it) => drop(self.namespaces.remove(&it.meta.name)),
-            Content::Pod(it) => self.remove_pod(it),
-            Content::Service(it) => self.remove_service(it),
-            Content::EndpointSlice(it) => self.remove_slice(it),
-            Content::PeerAuthentication(it) => {
-                self.authentications.remove(&it.meta().namespace, &it.meta().name);
-            }
-            Content::DestinationRule(it) => self.rules.remove(&it.meta.namespace, &it.meta.name),
-        }
-    }
-
-    fn add_pod(&mut self, pod: &Arc<Pod>) {
-        let reference = pod.reference();
-        if let Some(node) = &pod.node {
-            self.pods_by_node.insert(node.clone(), reference.clone());
-        }
-        if pod.is_peer() {
-            pod.addresses.iter().for_each(|address| self.pods_by_address.insert(*address, reference.clone()));
-        }
-        self.pods.insert(reference, pod.clone());
-    }
-
-    fn remove_pod(&mut self, pod: &Pod) {
-        let reference = pod.reference();
-        if let Some(node) = &pod.node {
-            self.pods_by_node.remove(node, &reference);
-        }
-        pod.addresses.iter().for_each(|address| self.pods_by_address.remove(address, &reference));
-        self.pods.remove(&reference);
-    }
-
-    fn add_service(&mut self, service: &Arc<Service>) {
-        let reference = service.reference();
-        for address in &service.addresses {
-            self.services_by_address.insert(*address, reference.clone());
-        }
-        self.services.insert(reference, service.clone());
-    }
-
-    fn remove_service(&mut self, service: &Service) {
-        let reference = service.reference();
-        service.addresses.iter().for_each(|address| self.services_by_address.remove(address, &reference));
-        self.services.remove(&reference);
-    }
-
-    fn add_slice(&mut self, slice: &Arc<EndpointSlice>) {
-        let Some(service) = &slice.service else { return };
-        self.backends.entry(service.clone()).or_default().insert(slice);
-        for endpoint in &slice.endpoints {
-            self.slices_by_address.insert(endpoint.address, (service.clone(), slice.meta.name.clone()));
-        }
-    }
-
-    fn remove_slice(&mut self, slice: &EndpointSlice) {
-        let Some(service) = &slice.service else { return };
-        for endpoint in &slice.endpoints {
-            self.slices_by_address.remove(&endpoint.address, &(service.clone(), slice.meta.name.clone()));
-        }
-        if let Some(backends) = self.backends.get_mut(service) {
-            backends.remove(slice);
-            if backends.is_empty() {
-                self.backends.remove(service);
-            }
-        }
+impl EndpointSlice {
+    /// The addresses that the other slice does not have, or not in the same way.
+    fn addresses_not_as_in<'a>(&'a self, other: Option<&'a Self>) -> impl Iterator<Item = IpAddr> + 'a {
+        let other =
+            other.filter(|it| (&it.service, &it.ports, it.ipv6) == (&self.service, &self.ports, self.ipv6));
+        let known = other.map_or(&[][..], Self::endpoints);
+        let new = self.endpoints().iter().filter(|endpoint| known.binary_search(endpoint).is_err());
+        new.map(|endpoint| endpoint.address)
     }
 }

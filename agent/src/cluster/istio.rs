@@ -7,19 +7,18 @@ use culvert_policy::{
     ClientTls, DestinationRule, ExportTo, HostPattern, Labels, Meta, ModeSetting, PeerAuthentication,
     PeerAuthenticationSpec, Subset, TrafficPolicy,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de};
 
-use super::model::{Invalid, namespaced};
+use super::{
+    fields::{AllLabels, Document},
+    model::Invalid,
+};
 
-/// A `PeerAuthentication` or `DestinationRule` as it is written.
-#[derive(Deserialize)]
-pub(super) struct Written<S> {
-    #[serde(default)]
-    metadata: ObjectMeta,
-    #[serde(default = "Option::default")]
-    spec: Option<S>,
-}
+/// A `PeerAuthentication` as it is written.
+pub(super) type WrittenPeerAuthentication = Document<PeerAuthenticationFields>;
+
+/// A `DestinationRule` as it is written.
+pub(super) type WrittenDestinationRule = Document<DestinationRuleFields>;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -39,7 +38,7 @@ struct Mtls {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Selector {
-    match_labels: Option<Labels>,
+    match_labels: Option<AllLabels>,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,8 +81,14 @@ struct Tls {
 #[serde(default, rename_all = "camelCase")]
 struct SubsetFields {
     name: String,
-    labels: Option<Labels>,
+    labels: Option<AllLabels>,
     traffic_policy: Option<TrafficPolicyFields>,
+}
+
+impl Selector {
+    fn labels(self) -> Labels {
+        self.match_labels.unwrap_or_default().0
+    }
 }
 
 /// One of the words of a policy.
@@ -96,14 +101,14 @@ where
     word.map(|word| word.parse().map_err(de::Error::custom)).transpose()
 }
 
-impl Written<PeerAuthenticationFields> {
+impl WrittenPeerAuthentication {
     pub(super) fn check(self) -> Result<PeerAuthentication, Invalid> {
-        let meta = namespaced(&self.metadata)?;
+        let meta = self.metadata.unwrap_or_default().namespaced()?;
         let spec = self.spec.unwrap_or_default();
         let ports =
             spec.port_level_mtls.map(|ports| ports.into_iter().map(|(port, mtls)| (port, mode(mtls))));
         let spec = PeerAuthenticationSpec {
-            selector: spec.selector.and_then(|selector| selector.match_labels).unwrap_or_default(),
+            selector: spec.selector.unwrap_or_default().labels(),
             mode: mode(spec.mtls),
             ports: ports.map(Iterator::collect),
         };
@@ -115,9 +120,9 @@ fn mode(mtls: Option<Mtls>) -> ModeSetting {
     mtls.and_then(|mtls| mtls.mode).unwrap_or_default()
 }
 
-impl Written<DestinationRuleFields> {
+impl WrittenDestinationRule {
     pub(super) fn check(self, cluster_domain: &str) -> Result<DestinationRule, Invalid> {
-        let meta = namespaced(&self.metadata)?;
+        let meta = self.metadata.unwrap_or_default().namespaced()?;
         let spec = self.spec.unwrap_or_default();
         refuse_selector(spec.workload_selector.as_ref())?;
         Ok(DestinationRule {
@@ -133,7 +138,7 @@ impl Written<DestinationRuleFields> {
 /// A rule for some clients only must not be taken for one for them all.
 fn refuse_selector(selector: Option<&Selector>) -> Result<(), Invalid> {
     match selector.and_then(|selector| selector.match_labels.as_ref()) {
-        Some(labels) if !labels.is_empty() => Err(Invalid::new(
+        Some(AllLabels(labels)) if !labels.is_empty() => Err(Invalid::new(
             "spec.workloadSelector",
             "this version applies rules by namespace only: use exportTo",
         )),
@@ -150,7 +155,7 @@ fn subsets(subsets: Vec<SubsetFields>) -> Result<Vec<Subset>, Invalid> {
     let numbered = subsets.into_iter().enumerate();
     let read = numbered.map(|(at, it)| {
         let policy = traffic_policy(it.traffic_policy, &format!("spec.subsets[{at}]"))?;
-        Ok(Subset { name: it.name, labels: it.labels.unwrap_or_default(), policy })
+        Ok(Subset { name: it.name, labels: it.labels.unwrap_or_default().0, policy })
     });
     read.collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Index, LocalPod, PodRef, model::Pod};
+use super::{Index, LocalPod, PodRef, model::Pod, workload::Workload};
 
 /// Why a pod that asks to be enrolled never can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,8 +35,8 @@ impl Index {
         LocalPod {
             pod: pod.reference(),
             uid: pod.uid.clone(),
-            identity: self.identity(pod),
-            addresses: pod.addresses.clone(),
+            identity: self.identity(Workload::Pod(pod)),
+            addresses: pod.addresses.iter().collect(),
         }
     }
 }

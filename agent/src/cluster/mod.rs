@@ -3,20 +3,27 @@
 //! Objects are checked when they are made ([`decode()`]); [`Index`] takes them in and answers. It is synchronous and
 //! knows no socket, no clock and no API server. [`Cluster`] shares it between threads.
 
-mod address;
+mod aliases;
 mod backends;
+mod changes;
 mod decide;
 mod decode;
 mod destinations;
+mod fields;
+mod files;
 mod handle;
+mod host;
 mod index;
+mod intern;
 mod istio;
 mod local;
 pub mod manifests;
 mod mesh;
 mod model;
 mod multimap;
+mod namespaced;
 mod object;
+mod peers;
 mod problem;
 mod route;
 mod settings;
@@ -26,18 +33,20 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod watch;
+mod workload;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use culvert_policy::SpiffeId;
 
 pub use culvert_policy::{Admission, PortModes};
-pub use decode::{Rejected, decode};
+pub use decode::{Rejected, decode, decode_json};
 pub use handle::Cluster;
 pub use index::Index;
 pub use local::NotEnrollable;
 pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
+pub use peers::{PeerChange, PeerTable};
 pub use problem::{Problem, Subject};
 pub use route::{Route, Verdict};
 pub use settings::{Captured, Settings, TlsVersion};

@@ -2,9 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use culvert_policy::{DestinationRule, Meta, PeerAuthentication};
+use culvert_policy::{DestinationRule, PeerAuthentication};
 
-use super::model::{EndpointSlice, Namespace, Pod, Service};
+use super::model::{EndpointSlice, Namespace, Pod, Service, ServiceEntry, WorkloadEntry};
 
 /// A kind of object that the index knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +21,10 @@ pub enum Kind {
     PeerAuthentication,
     /// `networking.istio.io` `DestinationRule`.
     DestinationRule,
+    /// `networking.istio.io` `ServiceEntry`.
+    ServiceEntry,
+    /// `networking.istio.io` `WorkloadEntry`.
+    WorkloadEntry,
 }
 
 /// Which object it is.
@@ -47,26 +51,30 @@ pub(super) enum Content {
     EndpointSlice(Arc<EndpointSlice>),
     PeerAuthentication(Arc<PeerAuthentication>),
     DestinationRule(Arc<DestinationRule>),
+    ServiceEntry(Arc<ServiceEntry>),
+    WorkloadEntry(Arc<WorkloadEntry>),
 }
 
 impl Object {
     /// Which object it is.
     pub fn key(&self) -> ObjectKey {
-        let (kind, meta) = match &self.0 {
-            Content::Namespace(it) => (Kind::Namespace, &it.meta),
-            Content::Pod(it) => (Kind::Pod, &it.meta),
-            Content::Service(it) => (Kind::Service, &it.meta),
-            Content::EndpointSlice(it) => (Kind::EndpointSlice, &it.meta),
-            Content::PeerAuthentication(it) => (Kind::PeerAuthentication, it.meta()),
-            Content::DestinationRule(it) => (Kind::DestinationRule, &it.meta),
-        };
-        ObjectKey::of(kind, meta)
+        self.0.key()
     }
 }
 
-impl ObjectKey {
-    fn of(kind: Kind, meta: &Meta) -> Self {
-        Self { kind, namespace: meta.namespace.clone(), name: meta.name.clone() }
+impl Content {
+    pub(super) fn key(&self) -> ObjectKey {
+        let (kind, meta) = match self {
+            Self::Namespace(it) => (Kind::Namespace, &it.meta),
+            Self::Pod(it) => (Kind::Pod, &it.meta),
+            Self::Service(it) => (Kind::Service, &it.meta),
+            Self::EndpointSlice(it) => (Kind::EndpointSlice, &it.meta),
+            Self::PeerAuthentication(it) => (Kind::PeerAuthentication, it.meta()),
+            Self::DestinationRule(it) => (Kind::DestinationRule, &it.meta),
+            Self::ServiceEntry(it) => (Kind::ServiceEntry, &it.meta),
+            Self::WorkloadEntry(it) => (Kind::WorkloadEntry, &it.meta),
+        };
+        ObjectKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone() }
     }
 }
 
@@ -79,6 +87,8 @@ impl Kind {
         Self::EndpointSlice,
         Self::PeerAuthentication,
         Self::DestinationRule,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
     ];
 
     /// Its API group; empty for the core one.
@@ -87,7 +97,7 @@ impl Kind {
             Self::Namespace | Self::Pod | Self::Service => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::PeerAuthentication => "security.istio.io",
-            Self::DestinationRule => "networking.istio.io",
+            Self::DestinationRule | Self::ServiceEntry | Self::WorkloadEntry => "networking.istio.io",
         }
     }
 
@@ -96,7 +106,9 @@ impl Kind {
         match self {
             Self::Namespace | Self::Pod | Self::Service | Self::EndpointSlice => &["v1"],
             Self::PeerAuthentication => &["v1", "v1beta1"],
-            Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
+            Self::DestinationRule | Self::ServiceEntry | Self::WorkloadEntry => {
+                &["v1", "v1beta1", "v1alpha3"]
+            }
         }
     }
 
@@ -109,6 +121,8 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::DestinationRule => "DestinationRule",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
         }
     }
 

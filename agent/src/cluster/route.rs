@@ -7,7 +7,8 @@ use culvert_policy::{Choice, PeerStatus, Reason, SpiffeId, Transport};
 use super::{
     Index, PodRef,
     decide::Peer,
-    model::{Pod, Service, ServicePort},
+    host::{Door, View},
+    workload::Workload,
 };
 
 /// Where one connection of an enrolled pod goes, and how.
@@ -46,48 +47,46 @@ impl Index {
         if self.is_own_address(client, origin) {
             return self_call(client, origin);
         }
-        match self.service_at(origin) {
-            Some((service, port)) => self.service_route(client, origin, service, port, turn),
+        match self.door_at(&client.namespace, origin) {
+            Some((door, view)) => self.door_route(client, origin, door, &view, turn),
             None => self.direct_route(client, origin),
         }
     }
 
     fn is_own_address(&self, client: &PodRef, address: SocketAddr) -> bool {
-        self.pod(client).is_some_and(|pod| pod.addresses.contains(&address.ip()))
+        self.pod(client).is_some_and(|pod| pod.addresses.contains(address.ip()))
     }
 
-    fn service_at(&self, origin: SocketAddr) -> Option<(&Service, &ServicePort)> {
-        let services = self.files.services_by_address.get(&origin.ip());
-        services.filter_map(|service| self.files.services.get(service)).find_map(|service| {
-            let port = service.port(origin.port())?;
-            Some((&**service, port))
-        })
+    /// The host whose own address this is for clients of a namespace.
+    fn door_at(&self, client_namespace: &str, origin: SocketAddr) -> Option<(Door<'_>, View<'_>)> {
+        let hosts = self.files.hosts_by_address.get(&origin.ip()).filter_map(|host| self.host(host));
+        hosts.filter_map(|host| Some((host.door(origin.port())?, self.view(client_namespace, host)?))).next()
     }
 
-    fn service_route(
+    fn door_route(
         &self,
         client: &PodRef,
         origin: SocketAddr,
-        service: &Service,
-        port: &ServicePort,
+        door: Door<'_>,
+        view: &View<'_>,
         turn: usize,
     ) -> Route {
-        let backends = self.ready_backends(service, port, origin.is_ipv6());
-        let Some(backend) = turn.checked_rem(backends.len()).and_then(|at| backends.get(at)) else {
+        let Some(backend) = self.backend(door, origin.ip(), turn) else {
             return refused(origin, Reason::NoEndpoint);
         };
         if self.is_own_address(client, backend.address) {
             return self_call(client, backend.address);
         }
-        let peer = self.backend_peer(backend);
-        let rule = self.rules(&client.namespace, service).tls(port.number, peer.labels());
+        let peer = self.backend_peer(&backend);
+        let rule = view.tls(door.number(), peer.labels());
+        let peer = peer.seen_as(view.external, rule);
         self.peer_route(backend.address, &peer, self.choose(&peer, rule))
     }
 
     fn direct_route(&self, client: &PodRef, origin: SocketAddr) -> Route {
-        let peer = self.direct_peer(origin);
-        let mut route = self.peer_route(origin, &peer, self.choose_direct(&client.namespace, origin));
-        if route.reason == Reason::PeerPlaintext && peer.pod.is_none() {
+        let (peer, choice) = self.choose_direct(&client.namespace, origin);
+        let mut route = self.peer_route(origin, &peer, choice);
+        if route.reason == Reason::PeerPlaintext && peer.workload.is_none() {
             route.reason = Reason::UnknownAddress;
         }
         route
@@ -95,11 +94,12 @@ impl Index {
 
     fn peer_route(&self, endpoint: SocketAddr, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> Route {
         let (verdict, reason) = self.verdict(peer, choice);
-        Route { endpoint, peer: peer.pod.map(Pod::reference), status: peer.status, verdict, reason }
+        let pod = peer.workload.and_then(Workload::pod);
+        Route { endpoint, peer: pod, status: peer.status, verdict, reason }
     }
 
     fn verdict(&self, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> (Verdict, Reason) {
-        let (choice, identity) = match (choice, peer.pod.map(|pod| self.identity(pod))) {
+        let (choice, identity) = match (choice, peer.workload.map(|workload| self.identity(workload))) {
             (Err(reason), _) => return (Verdict::Refuse, reason),
             (Ok(choice), identity) => (choice, identity),
         };

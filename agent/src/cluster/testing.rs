@@ -88,6 +88,28 @@ pub(super) fn destination_rule(namespace: &str, host: &str, mode: &str) -> Value
     })
 }
 
+/// A `ServiceEntry` inside the mesh for `NAME.example.com` with port 80, called `http`, that leads to 8080.
+pub(super) fn service_entry(namespace: &str, name: &str, addresses: &[&str], endpoints: &Value) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "hosts": [format!("{name}.example.com")], "addresses": addresses,
+            "ports": [{"name": "http", "number": 80, "targetPort": 8080, "protocol": "HTTP"}],
+            "location": "MESH_INTERNAL", "resolution": "STATIC", "endpoints": endpoints,
+        },
+    })
+}
+
+/// A `WorkloadEntry` labelled `app: NAME`; an empty service account is none.
+pub(super) fn workload_entry(namespace: &str, name: &str, address: &str, service_account: &str) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"address": address, "labels": {"app": name}, "serviceAccount": service_account},
+    })
+}
+
 /// A pod written as `namespace/name`.
 pub(super) fn named(text: &str) -> PodRef {
     let (namespace, name) = text.split_once('/').expect("namespace/name");

@@ -21,7 +21,7 @@ pub use self::{
     listeners::{ListenError, Listeners},
 };
 use crate::{
-    cluster::{Cluster, LocalPod, NotEnrollable, PodRef},
+    cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
     identity::Identities,
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
@@ -72,6 +72,7 @@ pub struct Enroller {
     enrolled: BTreeMap<PodRef, Enrolled>,
     waiting: BTreeMap<PodRef, Waiting>,
     hopeless: BTreeMap<PodRef, NotEnrollable>,
+    peers: PeerTable,
     peers_overflowed: bool,
 }
 
@@ -85,12 +86,13 @@ struct Waiting {
 
 impl Enroller {
     /// An enroller that has enrolled nobody.
-    pub const fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts) -> Self {
         Self {
             parts,
             enrolled: BTreeMap::new(),
             waiting: BTreeMap::new(),
             hopeless: BTreeMap::new(),
+            peers: PeerTable::default(),
             peers_overflowed: false,
         }
     }
@@ -246,12 +248,11 @@ impl Enroller {
     }
 
     fn update_peers(&mut self) -> Result<(), MapsError> {
-        let clients: Vec<PodRef> = self.enrolled.keys().cloned().collect();
-        let peers = self.parts.cluster.read().destinations(&clients);
-        let overflowed = self.parts.maps.set_peers(&peers)?;
+        let changes = self.peers.update(&self.parts.cluster.read(), self.enrolled.keys());
+        let overflowed = self.parts.maps.update_peers(&changes)?;
         if overflowed && !self.peers_overflowed {
             warn!(
-                peers = peers.len(),
+                peers = self.peers.len(),
                 "the kernel's peer map is full: the agent decides on each connection itself"
             );
         }

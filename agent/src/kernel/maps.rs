@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -12,11 +12,11 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use culvert_abi::{
-    Agent, Config, FlowKey, Outcome, Pod, SocketAddress,
+    Agent, Config, FlowKey, MAX_PEERS, MAX_PODS, MAX_PORTS, Outcome, Pod, SocketAddress,
     names::maps::{
         self, AGENT, CLIENTS, CONFIG, HEARTBEAT, LOST_EVENTS, ORIGINS, OUTCOMES, PEERS, PODS, PORTS,
     },
-    port_mode, verdict,
+    port_mode,
 };
 use culvert_policy::Mode;
 use rustix::time::{ClockId, clock_gettime};
@@ -24,9 +24,10 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{
     events::Events,
     mirror::{Mirror, ignore_missing, is_full},
+    peers::PeerMap,
 };
 use crate::{
-    cluster::{Destination, KernelVerdict, PortModes},
+    cluster::{PeerChange, PortModes},
     tunnel,
 };
 
@@ -43,6 +44,11 @@ impl MapsError {
         move |source| Self { map, source }
     }
 
+    /// Whether the map had no room: nothing else is wrong with it.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
+    }
+
     fn missing(map: &'static str) -> Self {
         let source = MapError::InvalidName { name: map.to_owned() };
         Self { map, source }
@@ -56,7 +62,9 @@ pub struct ControlMaps {
     heartbeat: Array<MapData, u64>,
     agent: Array<MapData, Agent>,
     pods: HashMap<MapData, u64, Pod>,
-    peers: Mirror,
+    captured: BTreeSet<u64>,
+    peers: PeerMap,
+    peers_id: u32,
     ports: Mirror,
     origins: MapData,
     clients: MapData,
@@ -73,7 +81,9 @@ impl ControlMaps {
             heartbeat: typed(ebpf, HEARTBEAT)?,
             agent: typed(ebpf, AGENT)?,
             pods: typed(ebpf, PODS)?,
-            peers: Mirror::new(typed(ebpf, PEERS)?),
+            captured: BTreeSet::new(),
+            peers_id: map_id(ebpf, PEERS)?,
+            peers: PeerMap::new(typed(ebpf, PEERS)?),
             ports: Mirror::new(typed(ebpf, PORTS)?),
             origins: data(ebpf, ORIGINS)?,
             clients: data(ebpf, CLIENTS)?,
@@ -114,11 +124,14 @@ impl ControlMaps {
         let of = |v4: bool| listeners.iter().find(|listener| listener.is_ipv4() == v4).copied();
         let listener = |v4| of(v4).map_or_else(SocketAddress::default, SocketAddress::from);
         let pod = Pod { v4: listener(true), v6: listener(false) };
-        self.pods.insert(netns, pod, 0).map_err(MapsError::of(PODS))
+        self.pods.insert(netns, pod, 0).map_err(MapsError::of(PODS))?;
+        self.captured.insert(netns);
+        Ok(())
     }
 
     /// Leaves a pod's connections alone from now on.
     pub fn remove_pod(&mut self, netns: u64) -> Result<(), MapsError> {
+        self.captured.remove(&netns);
         ignore_missing(self.pods.remove(&netns)).map_err(MapsError::of(PODS))
     }
 
@@ -138,29 +151,33 @@ impl ControlMaps {
             }
         }
         wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::STRICT)));
-        self.ports.replace_where(|key| addresses.contains(&key.0), wanted).map_err(MapsError::of(PORTS))
+        self.ports.replace(addresses, wanted).map_err(MapsError::of(PORTS))
     }
 
-    /// Replaces the peer map. What does not fit is captured, and decided by the agent; true if that is so.
-    pub fn set_peers(&mut self, peers: &BTreeMap<Destination, KernelVerdict>) -> Result<bool, MapsError> {
-        let wanted = peers.iter().map(|(peer, verdict)| {
-            (
-                (peer.address, peer.port.unwrap_or(0)),
-                match verdict {
-                    KernelVerdict::Pass => verdict::PASS,
-                    KernelVerdict::Capture => verdict::CAPTURE,
-                },
-            )
-        });
-        let overflowed = match self.peers.replace_where(|_| true, wanted.collect()) {
-            Ok(()) => false,
-            Err(error) if is_full(&error) => true,
-            Err(error) => return Err(MapsError::of(PEERS)(error)),
-        };
+    /// Brings the peer map up to date. What does not fit is captured, and decided by the agent; true if that is so.
+    pub fn update_peers(&mut self, changes: &[PeerChange]) -> Result<bool, MapsError> {
+        self.peers.apply(changes).map_err(MapsError::of(PEERS))?;
+        let overflowed = !self.peers.is_complete();
         if overflowed != (self.in_force.capture_unknown != 0) {
             self.configure(Config { capture_unknown: u32::from(overflowed), ..self.in_force })?;
         }
         Ok(overflowed)
+    }
+
+    /// The kernel's id of the peer map.
+    pub const fn peers_map_id(&self) -> u32 {
+        self.peers_id
+    }
+
+    /// How full the maps are that the agent fills.
+    pub fn fill(&self) -> Vec<MapFill> {
+        [
+            (PODS, self.captured.len(), MAX_PODS),
+            (PEERS, self.peers.len(), MAX_PEERS),
+            (PORTS, self.ports.len(), MAX_PORTS),
+        ]
+        .map(|(name, entries, capacity)| MapFill { name, entries, capacity })
+        .into()
     }
 
     /// What became of every `connect()` so far.
@@ -185,6 +202,24 @@ impl ControlMaps {
     /// What a worker opens the maps of a connection's path by.
     pub fn for_workers(&self) -> Result<WorkerMapIds, MapsError> {
         Ok(WorkerMapIds { origins: id(&self.origins, ORIGINS)?, clients: id(&self.clients, CLIENTS)? })
+    }
+}
+
+/// How full a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapFill {
+    /// The map.
+    pub name: &'static str,
+    /// How many entries it has.
+    pub entries: usize,
+    /// How many it can have.
+    pub capacity: usize,
+}
+
+fn map_id(ebpf: &Ebpf, name: &'static str) -> Result<u32, MapsError> {
+    match ebpf.map(name) {
+        Some(Map::HashMap(map)) => id(map, name),
+        _ => Err(MapsError::missing(name)),
     }
 }
 

@@ -40,38 +40,57 @@ impl<M: Words> Mirror<M> {
         Self { map, written: BTreeMap::new() }
     }
 
-    /// Makes the keys that `scope` accepts those of `wanted`. Where the map is full, what is there is still brought up
+    #[cfg(test)]
+    pub(super) const fn map(&self) -> &M {
+        &self.map
+    }
+
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.written.len()
+    }
+
+    /// Makes the entries of these addresses those of `wanted`. Where the map is full, what is there is still brought up
     /// to date, and nothing goes on saying what it no longer should; the error comes after that.
-    pub(super) fn replace_where(
+    pub(super) fn replace(
         &mut self,
-        scope: impl Fn(&Key) -> bool,
+        addresses: &[IpAddr],
         wanted: BTreeMap<Key, u32>,
     ) -> Result<(), MapError> {
+        let written =
+            addresses.iter().flat_map(|&address| self.written.range((address, 0)..=(address, u16::MAX)));
         let gone: BTreeSet<Key> =
-            self.written.keys().filter(|key| scope(key) && !wanted.contains_key(key)).copied().collect();
+            written.map(|(key, _)| *key).filter(|key| !wanted.contains_key(key)).collect();
         gone.into_iter().try_for_each(|key| self.remove(key))?;
         let mut full = Ok(());
         for (key, word) in wanted {
             match self.insert(key, word) {
-                Err(error) if is_full(&error) => {
-                    self.remove(key)?;
-                    full = Err(error);
-                }
+                Err(error) if is_full(&error) => full = Err(error),
                 other => other?,
             }
         }
         full
     }
 
-    fn insert(&mut self, key: Key, word: u32) -> Result<(), MapError> {
-        if self.written.get(&key) != Some(&word) {
-            self.map.insert(key, word)?;
-            self.written.insert(key, word);
+    /// Adds or replaces an entry. Where there is no room, there is no entry.
+    pub(super) fn insert(&mut self, key: Key, word: u32) -> Result<(), MapError> {
+        if self.written.get(&key) == Some(&word) {
+            return Ok(());
         }
-        Ok(())
+        match self.map.insert(key, word) {
+            Ok(()) => {
+                self.written.insert(key, word);
+                Ok(())
+            }
+            Err(error) => {
+                self.remove(key)?;
+                Err(error)
+            }
+        }
     }
 
-    fn remove(&mut self, key: Key) -> Result<(), MapError> {
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, key: Key) -> Result<(), MapError> {
         if self.written.contains_key(&key) {
             self.map.remove(key)?;
             self.written.remove(&key);
@@ -104,14 +123,14 @@ fn raw_os_error(error: &MapError) -> Option<i32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use std::{io, net::Ipv4Addr};
 
     use super::*;
 
     /// A map with room for two.
     #[derive(Default)]
-    struct Small(BTreeMap<Key, u32>);
+    pub(crate) struct Small(pub(crate) BTreeMap<Key, u32>);
 
     impl Words for Small {
         fn insert(&mut self, key: Key, word: u32) -> Result<(), MapError> {
@@ -128,36 +147,37 @@ mod tests {
         }
     }
 
-    fn key(last: u8) -> Key {
+    pub(crate) fn key(last: u8) -> Key {
         (Ipv4Addr::new(10, 0, 0, last).into(), 0)
     }
 
-    fn words(entries: &[(u8, u32)]) -> BTreeMap<Key, u32> {
+    pub(crate) fn words(entries: &[(u8, u32)]) -> BTreeMap<Key, u32> {
         entries.iter().map(|&(last, word)| (key(last), word)).collect()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        testing::{Small, key, words},
+        *,
+    };
 
     #[test]
     fn a_full_map_still_says_the_new_of_what_it_holds() {
         let mut mirror = Mirror::new(Small::default());
-        mirror.replace_where(|_| true, words(&[(2, 0), (9, 0)])).unwrap();
-        let error = mirror.replace_where(|_| true, words(&[(1, 1), (2, 1), (9, 1)])).unwrap_err();
+        let addresses = [1, 2, 9].map(|last| key(last).0);
+        mirror.replace(&addresses, words(&[(2, 0), (9, 0)])).unwrap();
+        let error = mirror.replace(&addresses, words(&[(1, 1), (2, 1), (9, 1)])).unwrap_err();
         assert!(is_full(&error));
         assert_eq!(mirror.map.0, words(&[(2, 1), (9, 1)]));
     }
 
     #[test]
-    fn what_found_no_room_is_written_once_there_is_some() {
+    fn other_addresses_stay() {
         let mut mirror = Mirror::new(Small::default());
-        assert!(mirror.replace_where(|_| true, words(&[(1, 1), (2, 1), (3, 1)])).is_err());
-        mirror.replace_where(|_| true, words(&[(2, 1), (3, 1)])).unwrap();
-        assert_eq!(mirror.map.0, words(&[(2, 1), (3, 1)]));
-    }
-
-    #[test]
-    fn what_is_out_of_scope_stays() {
-        let mut mirror = Mirror::new(Small::default());
-        mirror.replace_where(|_| true, words(&[(1, 1), (2, 1)])).unwrap();
-        mirror.replace_where(|found| *found == key(1), BTreeMap::new()).unwrap();
+        mirror.replace(&[key(1).0, key(2).0], words(&[(1, 1), (2, 1)])).unwrap();
+        mirror.replace(&[key(1).0], BTreeMap::new()).unwrap();
         assert_eq!(mirror.map.0, words(&[(2, 1)]));
     }
 }

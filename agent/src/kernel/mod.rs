@@ -5,12 +5,13 @@ mod events;
 mod log;
 mod maps;
 mod mirror;
+mod peers;
 mod pins;
 mod programs;
 
 pub use environment::{EnvironmentError, Requirements};
 pub use events::Events;
 pub use log::KernelLog;
-pub use maps::{ControlMaps, MapsError, WorkerMapIds, WorkerMaps};
+pub use maps::{ControlMaps, MapFill, MapsError, WorkerMapIds, WorkerMaps};
 pub use pins::{BPFFS, PinError, Pins};
 pub use programs::{Failure, LoadError, NodeLinks, OBJECT, Options, PodLink, Programs};

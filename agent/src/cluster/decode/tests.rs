@@ -1,7 +1,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::cluster::testing::{destination_rule, peer_authentication, pod, service, slice};
+use crate::cluster::testing::{
+    destination_rule, namespace, peer_authentication, pod, service, service_entry, slice, workload_entry,
+};
 
 fn rejected(document: &Value) -> String {
     decode(document, &Settings::default()).unwrap_err().to_string()
@@ -9,6 +11,11 @@ fn rejected(document: &Value) -> String {
 
 fn changed(mut document: Value, pointer: &str, value: Value) -> Value {
     *document.pointer_mut(pointer).expect("the field is there") = value;
+    document
+}
+
+fn with(mut document: Value, field: &str, value: Value) -> Value {
+    document["spec"][field] = value;
     document
 }
 
@@ -44,6 +51,7 @@ fn what_is_wrong_is_named_by_object_and_field() {
     let slice = || slice("ns", "s", &["10.0.0.1"]);
     let policy = |spec| peer_authentication("ns", &spec);
     let rule = || destination_rule("ns", "s", "DISABLE");
+    let service_entry = || service_entry("ns", "e", &["10.97.0.1"], &json!([{"address": "10.0.0.9"}]));
     for (document, expected) in [
         (json!(null), "invalid type: null"),
         (json!({"kind": "Pod"}), "missing field `apiVersion`"),
@@ -52,10 +60,7 @@ fn what_is_wrong_is_named_by_object_and_field() {
             changed(pod(), "/status/podIPs/0/ip", json!("10.0.0")),
             "Pod ns/p: status.podIPs[0].ip: expected an IP address, found \"10.0.0\"",
         ),
-        (
-            changed(pod(), "/spec/containers", json!(7)),
-            "Pod ns/p: spec.containers: invalid type: integer `7`",
-        ),
+        (changed(pod(), "/spec/nodeName", json!(7)), "Pod ns/p: spec.nodeName: invalid type: integer `7`"),
         (
             changed(service(), "/spec/clusterIP", json!("none")),
             "Service ns/s: spec.clusterIP: expected an IP address, found \"none\"",
@@ -100,10 +105,82 @@ fn what_is_wrong_is_named_by_object_and_field() {
             changed(rule(), "/spec", json!({"host": "s", "workloadSelector": {"matchLabels": {"a": "b"}}})),
             "DestinationRule ns/default: spec.workloadSelector: ",
         ),
+        (
+            changed(slice(), "/endpoints/0/addresses", json!(["fd00::1"])),
+            "EndpointSlice ns/s-IPv4: endpoints[0].addresses[0]: expected an address of addressType",
+        ),
+        (
+            changed(service_entry(), "/spec/hosts", json!([])),
+            "ServiceEntry ns/e: spec.hosts: expected a host, found none",
+        ),
+        (
+            changed(service_entry(), "/spec/location", json!("MESH")),
+            "ServiceEntry ns/e: spec.location: unknown variant `MESH`, expected `MESH_EXTERNAL`",
+        ),
+        (
+            changed(service_entry(), "/spec/ports/0/number", json!(0)),
+            "ServiceEntry ns/e: spec.ports[0].number: expected a port",
+        ),
+        (
+            with(service_entry(), "workloadSelector", json!({"labels": {"app": "a"}})),
+            "ServiceEntry ns/e: spec.workloadSelector: there are endpoints as well",
+        ),
+        (
+            with(workload_entry("ns", "w", "10.0.0.1", "a"), "ports", json!({"http": 70000})),
+            "WorkloadEntry ns/w: spec.ports.http: expected a port",
+        ),
     ] {
         let message = rejected(&document);
         assert!(message.contains(expected), "expected {expected}\n   found {message}");
+        if let Some(kind) = document["kind"].as_str().and_then(kind_called) {
+            let fast = decode_json(kind, document.to_string().as_bytes(), &Settings::default());
+            assert_eq!(fast.unwrap_err().to_string(), message);
+        }
     }
+}
+
+fn kind_called(name: &str) -> Option<Kind> {
+    Kind::ALL.iter().copied().find(|kind| kind.as_str() == name)
+}
+
+#[test]
+fn both_ways_of_reading_agree() {
+    let mut pod = pod("ns", "p", "10.0.0.1", true);
+    pod["metadata"]["annotations"] = json!({"culvert.io/captured": "true", "other": "\u{e9}\n"});
+    pod["metadata"]["managedFields"] = json!([{"manager": "kubelet", "fieldsV1": {"f:status": {}}}]);
+    pod["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+    for document in [
+        pod,
+        service("ns", "s", "10.96.0.1"),
+        slice("ns", "s", &["10.0.0.1"]),
+        peer_authentication("ns", &json!({"mtls": {"mode": "STRICT"}})),
+        destination_rule("ns", "s", "DISABLE"),
+        service_entry("ns", "e", &["10.97.0.1"], &json!([{"address": "10.0.0.9"}])),
+        workload_entry("ns", "w", "10.0.0.1", "a"),
+        namespace("ns", &json!({"culvert.io/capture": "enabled", "other": "x"})),
+    ] {
+        let slow = decode(&document, &Settings::default()).unwrap().unwrap();
+        let fast = decode_json(slow.key().kind, document.to_string().as_bytes(), &Settings::default());
+        assert_eq!(fast.unwrap(), slow);
+    }
+}
+
+#[test]
+fn what_is_no_json_is_rejected() {
+    for text in ["", "{", "7", "{\"metadata\":{\"name\":\"p\"}", "\u{0}"] {
+        assert!(decode_json(Kind::Pod, text.as_bytes(), &Settings::default()).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn labels_of_a_workload_entry_are_those_of_its_metadata_too() {
+    let mut document = workload_entry("ns", "w", "10.0.0.1", "");
+    document["metadata"]["labels"] = json!({"app": "metadata", "more": "1"});
+    document["spec"]["labels"] = json!({"app": "spec", "less": "2"});
+    let mut same = workload_entry("ns", "w", "10.0.0.1", "");
+    same["spec"]["labels"] = json!({"app": "metadata", "less": "2", "more": "1"});
+    let read = |document| decode(document, &Settings::default()).unwrap();
+    assert_eq!(read(&document), read(&same));
 }
 
 #[test]

@@ -1,19 +1,37 @@
-//! What the index keeps of Kubernetes' own objects: only the fields that decide something.
+//! What the index keeps of Kubernetes' and Istio's objects: only the fields that decide something.
 
+mod addresses;
 mod endpoint_slice;
 mod namespace;
 mod pod;
 mod service;
+mod service_entry;
+mod workload_entry;
 
-pub(super) use endpoint_slice::EndpointSlice;
-pub(super) use namespace::Namespace;
-pub(super) use pod::Pod;
-pub(super) use service::{Service, ServicePort, ServiceRef};
+pub(super) use addresses::Addresses;
+pub(super) use endpoint_slice::{EndpointSlice, EndpointSliceFields, SERVICE_NAME};
+pub(super) use namespace::{Namespace, NamespaceFields};
+pub(super) use pod::{Pod, PodFields};
+pub(super) use service::{Service, ServiceFields, ServicePort};
+pub(super) use service_entry::{Endpoints, EntryPort, ServiceEntry, ServiceEntryFields};
+pub(super) use workload_entry::{WorkloadEntry, WorkloadEntryFields};
 
-use std::{error::Error, net::IpAddr};
+use std::{error::Error, sync::Arc};
 
 use culvert_policy::Meta;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// An object of some kind, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NamespacedName {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+impl From<&Meta> for NamespacedName {
+    fn from(meta: &Meta) -> Self {
+        Self { namespace: meta.namespace.clone(), name: meta.name.clone() }
+    }
+}
 
 /// A field of an object that does not say what it has to.
 #[derive(Debug, thiserror::Error)]
@@ -29,31 +47,13 @@ impl Invalid {
     }
 }
 
-/// The namespace of an object whose manifest names none, as `kubectl` has it.
-pub(super) const DEFAULT_NAMESPACE: &str = "default";
+/// The service account of a workload that names none.
+const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
-/// What identifies a namespaced object.
-pub(super) fn namespaced(metadata: &ObjectMeta) -> Result<Meta, Invalid> {
-    let namespace = metadata.namespace.as_deref().filter(|name| !name.is_empty());
-    Ok(Meta { namespace: namespace.unwrap_or(DEFAULT_NAMESPACE).into(), ..cluster_wide(metadata)? })
-}
-
-/// What identifies an object of a kind without namespaces.
-pub(super) fn cluster_wide(metadata: &ObjectMeta) -> Result<Meta, Invalid> {
-    let name = metadata.name.as_deref().filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| Invalid::new("metadata.name", "expected a name, found none"))?;
-    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-    Ok(Meta { created, name: name.into(), namespace: "".into() })
-}
-
-fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, Invalid> {
-    text.parse().map_err(|_| Invalid::new(field, format!("expected an IP address, found {text:?}")))
-}
-
-fn port(field: impl Into<String>, number: i32) -> Result<u16, Invalid> {
+fn port(field: impl FnOnce() -> String, number: i64) -> Result<u16, Invalid> {
     match u16::try_from(number) {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err(Invalid::new(field, format!("expected a port from 1 to 65535, found {number}"))),
+        _ => Err(Invalid::new(field(), format!("expected a port from 1 to 65535, found {number}"))),
     }
 }
 

@@ -1,23 +1,28 @@
 //! Namespaces.
 
 use culvert_policy::{Meta, capture_wish};
-use k8s_openapi::api::core::v1 as k8s;
+use serde::de::IgnoredAny;
 
-use super::{Invalid, cluster_wide};
+use super::Invalid;
+use crate::cluster::fields::{Document, Meaningful};
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Namespace {
-    pub(in super::super) meta: Meta,
+pub(in crate::cluster) struct Namespace {
+    pub(in crate::cluster) meta: Meta,
     /// What its labels say about capture.
-    pub(in super::super) wish: Option<bool>,
+    pub(in crate::cluster) wish: Option<bool>,
 }
 
-impl TryFrom<k8s::Namespace> for Namespace {
+/// A namespace as it is written.
+pub(in crate::cluster) type NamespaceFields = Document<IgnoredAny, IgnoredAny, Meaningful>;
+
+impl TryFrom<NamespaceFields> for Namespace {
     type Error = Invalid;
 
-    fn try_from(namespace: k8s::Namespace) -> Result<Self, Invalid> {
-        let meta = cluster_wide(&namespace.metadata)?;
-        Ok(Self { meta, wish: capture_wish(&namespace.metadata.labels.unwrap_or_default()) })
+    fn try_from(document: NamespaceFields) -> Result<Self, Invalid> {
+        let metadata = document.metadata.unwrap_or_default();
+        let meta = metadata.cluster_wide()?;
+        Ok(Self { meta, wish: capture_wish(&metadata.labels.unwrap_or_default().0) })
     }
 }

@@ -1,89 +1,109 @@
 //! Pods.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use culvert_policy::{Labels, Meta, PeerStatus, announced_status, capture_wish};
-use k8s_openapi::api::core::v1 as k8s;
+use serde::Deserialize;
 
-use super::{Invalid, address, namespaced};
-use crate::cluster::PodRef;
+use super::{Addresses, DEFAULT_SERVICE_ACCOUNT, Invalid};
+use crate::cluster::{
+    PodRef,
+    fields::{Address, AllLabels, Document, Text},
+    intern,
+};
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Pod {
-    pub(in super::super) meta: Meta,
-    pub(in super::super) uid: Arc<str>,
-    pub(in super::super) labels: Labels,
+pub(in crate::cluster) struct Pod {
+    pub(in crate::cluster) meta: Meta,
+    pub(in crate::cluster) uid: Arc<str>,
+    pub(in crate::cluster) labels: Labels,
     /// What its labels say about capture.
-    pub(in super::super) wish: Option<bool>,
+    pub(in crate::cluster) wish: Option<bool>,
     /// What it can speak, by what is written on it.
-    pub(in super::super) announced: PeerStatus,
-    pub(in super::super) service_account: Arc<str>,
-    pub(in super::super) node: Option<Arc<str>>,
-    pub(in super::super) host_network: bool,
-    pub(in super::super) running: bool,
-    /// At most one of each family.
-    pub(in super::super) addresses: Vec<IpAddr>,
+    pub(in crate::cluster) announced: PeerStatus,
+    pub(in crate::cluster) service_account: Arc<str>,
+    pub(in crate::cluster) node: Option<Arc<str>>,
+    pub(in crate::cluster) host_network: bool,
+    pub(in crate::cluster) running: bool,
+    pub(in crate::cluster) addresses: Addresses,
 }
 
-/// The service account of a pod that names none.
-const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+/// A pod as it is written.
+pub(in crate::cluster) type PodFields = Document<Spec, Status, AllLabels>;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::cluster) struct Spec {
+    node_name: Option<Text>,
+    service_account_name: Option<Text>,
+    host_network: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::cluster) struct Status {
+    phase: Option<Text>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<Address>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodIp {
+    ip: Address,
+}
 
 impl Pod {
-    pub(in super::super) fn reference(&self) -> PodRef {
+    pub(in crate::cluster) fn reference(&self) -> PodRef {
         PodRef { namespace: self.meta.namespace.clone(), name: self.meta.name.clone() }
     }
 
     /// Whether others can reach it at an address that is its own: a pod in the node's network has none.
-    pub(in super::super) const fn is_peer(&self) -> bool {
+    pub(in crate::cluster) const fn is_peer(&self) -> bool {
         self.running && !self.host_network && !self.addresses.is_empty()
     }
 }
 
-impl TryFrom<k8s::Pod> for Pod {
+impl TryFrom<PodFields> for Pod {
     type Error = Invalid;
 
-    fn try_from(pod: k8s::Pod) -> Result<Self, Invalid> {
-        let meta = namespaced(&pod.metadata)?;
-        let labels = pod.metadata.labels.unwrap_or_default();
-        let annotations = pod.metadata.annotations.unwrap_or_default();
-        let spec = pod.spec.unwrap_or_default();
-        let status = pod.status.unwrap_or_default();
-        let service_account = spec.service_account_name.filter(|name| !name.is_empty());
+    fn try_from(document: PodFields) -> Result<Self, Invalid> {
+        let metadata = document.metadata.unwrap_or_default();
+        let meta = metadata.namespaced()?;
+        let AllLabels(labels) = metadata.labels.unwrap_or_default();
+        let annotations = metadata.annotations.unwrap_or_default();
+        let spec = document.spec.unwrap_or_default();
+        let status = document.status.unwrap_or_default();
+        let service_account = spec.service_account_name.filter(|name| !name.0.is_empty());
         Ok(Self {
             meta,
-            uid: pod.metadata.uid.unwrap_or_default().into(),
+            uid: metadata.uid.unwrap_or_default().into(),
             wish: capture_wish(&labels),
-            announced: announced_status(&labels, &annotations),
+            announced: announced_status(&labels, &annotations.0),
             labels,
-            service_account: service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT).into(),
-            node: spec.node_name.map(Arc::from),
+            service_account: service_account.map_or_else(|| intern::text(DEFAULT_SERVICE_ACCOUNT), |it| it.0),
+            node: spec.node_name.map(|name| name.0),
             host_network: spec.host_network.unwrap_or_default(),
-            running: status.phase.as_deref() == Some("Running"),
+            running: status.phase.as_ref().is_some_and(|phase| *phase.0 == *"Running"),
             addresses: addresses(&status)?,
         })
     }
 }
 
-fn addresses(status: &k8s::PodStatus) -> Result<Vec<IpAddr>, Invalid> {
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for (field, text) in written_addresses(status) {
-        let found = address(field, text)?;
-        if !addresses.iter().any(|known| known.is_ipv4() == found.is_ipv4()) {
-            addresses.push(found);
-        }
-    }
-    Ok(addresses)
-}
-
 /// `podIPs`, or `podIP` where an old client wrote only that.
-fn written_addresses(status: &k8s::PodStatus) -> Vec<(String, &str)> {
+fn addresses(status: &Status) -> Result<Addresses, Invalid> {
+    let mut addresses = Addresses::default();
     match (&status.pod_ips, &status.pod_ip) {
         (Some(all), _) => {
-            let field = |at| format!("status.podIPs[{at}].ip");
-            all.iter().enumerate().map(|(at, pod_ip)| (field(at), pod_ip.ip.as_str())).collect()
+            for (at, pod_ip) in all.iter().enumerate() {
+                addresses.add(pod_ip.ip.ip(|| format!("status.podIPs[{at}].ip"))?);
+            }
         }
-        (None, Some(one)) if !one.is_empty() => vec![("status.podIP".to_owned(), one)],
-        (None, _) => Vec::new(),
+        (None, Some(one)) if !one.is_empty() => addresses.add(one.ip(|| "status.podIP".to_owned())?),
+        (None, _) => {}
     }
+    Ok(addresses)
 }

@@ -1,96 +1,103 @@
 //! Services.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use culvert_policy::Meta;
-use k8s_openapi::api::core::v1 as k8s;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Invalid, address, is_tcp, namespaced, port};
-
-/// A Service, by name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in super::super) struct ServiceRef {
-    pub(in super::super) namespace: Arc<str>,
-    pub(in super::super) name: Arc<str>,
-}
+use super::{Invalid, is_tcp, port};
+use crate::cluster::fields::{Address, Document, Text};
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Service {
-    pub(in super::super) meta: Meta,
+pub(in crate::cluster) struct Service {
+    pub(in crate::cluster) meta: Meta,
     /// Its cluster addresses; none where it is headless, or an alias of a name.
-    pub(in super::super) addresses: Vec<IpAddr>,
-    pub(in super::super) headless: bool,
-    /// Those over TCP.
-    pub(in super::super) ports: Vec<ServicePort>,
+    pub(in crate::cluster) addresses: Box<[IpAddr]>,
+    pub(in crate::cluster) headless: bool,
+    /// Those over TCP, each number once.
+    pub(in crate::cluster) ports: Box<[ServicePort]>,
 }
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct ServicePort {
-    /// By which endpoint slices refer to it; empty for a Service's only port.
-    pub(in super::super) name: Arc<str>,
-    pub(in super::super) number: u16,
+pub(in crate::cluster) struct ServicePort {
+    /// By which endpoints refer to it; empty for a Service's only port.
+    pub(in crate::cluster) name: Arc<str>,
+    pub(in crate::cluster) number: u16,
+}
+
+/// A Service as it is written.
+pub(in crate::cluster) type ServiceFields = Document<Spec, IgnoredAny>;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::cluster) struct Spec {
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<Address>,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<Address>>,
+    ports: Option<Vec<PortFields>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PortFields {
+    name: Option<Text>,
+    port: i64,
+    protocol: Option<Text>,
 }
 
 /// `clusterIP` of a headless Service.
 const HEADLESS: &str = "None";
 
 impl Service {
-    pub(in super::super) fn reference(&self) -> ServiceRef {
-        ServiceRef { namespace: self.meta.namespace.clone(), name: self.meta.name.clone() }
-    }
-
     /// The name that `DestinationRule`s know it by.
-    pub(in super::super) fn host(&self, cluster_domain: &str) -> String {
+    pub(in crate::cluster) fn host(&self, cluster_domain: &str) -> String {
         format!("{}.{}.svc.{cluster_domain}", self.meta.name, self.meta.namespace)
     }
 
-    pub(in super::super) fn port_named(&self, name: &str) -> Option<&ServicePort> {
+    pub(in crate::cluster) fn port_named(&self, name: &str) -> Option<&ServicePort> {
         self.ports.iter().find(|port| *port.name == *name)
-    }
-
-    pub(in super::super) fn port(&self, number: u16) -> Option<&ServicePort> {
-        self.ports.iter().find(|port| port.number == number)
     }
 }
 
-impl TryFrom<k8s::Service> for Service {
+impl TryFrom<ServiceFields> for Service {
     type Error = Invalid;
 
-    fn try_from(service: k8s::Service) -> Result<Self, Invalid> {
-        let meta = namespaced(&service.metadata)?;
-        let spec = service.spec.unwrap_or_default();
-        let written = written_addresses(&spec);
-        let addresses = written.iter().filter(|(_, text)| *text != HEADLESS);
-        Ok(Self {
-            meta,
-            addresses: addresses
-                .map(|(field, text)| address(field.as_str(), text))
-                .collect::<Result<_, _>>()?,
-            headless: written.iter().any(|(_, text)| *text == HEADLESS),
-            ports: ports(spec.ports.as_deref().unwrap_or_default())?,
-        })
+    fn try_from(document: ServiceFields) -> Result<Self, Invalid> {
+        let meta = document.metadata.unwrap_or_default().namespaced()?;
+        let mut spec = document.spec.unwrap_or_default();
+        let ports = ports(spec.ports.take().unwrap_or_default())?;
+        let written = written_addresses(spec);
+        let is_headless = |address: &Address| matches!(address, Address::Other(text) if **text == *HEADLESS);
+        let headless = written.iter().any(|(_, address)| is_headless(address));
+        let addresses = written.iter().filter(|(_, address)| !is_headless(address));
+        let addresses = addresses.map(|(field, address)| address.ip(|| field.clone()));
+        Ok(Self { meta, addresses: addresses.collect::<Result<_, _>>()?, headless, ports })
     }
 }
 
 /// `clusterIPs`, or `clusterIP` where only that is written. An `ExternalName` Service has neither.
-fn written_addresses(spec: &k8s::ServiceSpec) -> Vec<(String, &str)> {
-    let all = spec.cluster_ips.as_deref().unwrap_or_default().iter().enumerate();
-    let mut written: Vec<_> =
-        all.map(|(at, text)| (format!("spec.clusterIPs[{at}]"), text.as_str())).collect();
+fn written_addresses(spec: Spec) -> Vec<(String, Address)> {
+    let all = spec.cluster_ips.unwrap_or_default().into_iter().enumerate();
+    let mut written: Vec<_> = all.map(|(at, it)| (format!("spec.clusterIPs[{at}]"), it)).collect();
     if written.is_empty() {
-        written.extend(spec.cluster_ip.as_deref().map(|text| ("spec.clusterIP".to_owned(), text)));
+        written.extend(spec.cluster_ip.map(|it| ("spec.clusterIP".to_owned(), it)));
     }
-    written.retain(|(_, text)| !text.is_empty());
+    written.retain(|(_, address)| !address.is_empty());
     written
 }
 
-fn ports(ports: &[k8s::ServicePort]) -> Result<Vec<ServicePort>, Invalid> {
-    let numbered = ports.iter().enumerate().filter(|(_, port)| is_tcp(port.protocol.as_deref()));
-    let read = numbered.map(|(at, it)| {
-        let number = port(format!("spec.ports[{at}].port"), it.port)?;
-        Ok(ServicePort { name: it.name.as_deref().unwrap_or_default().into(), number })
+fn ports(ports: Vec<PortFields>) -> Result<Box<[ServicePort]>, Invalid> {
+    let tcp = ports.into_iter().enumerate();
+    let tcp = tcp.filter(|(_, port)| is_tcp(port.protocol.as_ref().map(|protocol| &*protocol.0)));
+    let read = tcp.map(|(at, it)| {
+        let number = port(|| format!("spec.ports[{at}].port"), it.port)?;
+        Ok(ServicePort { name: it.name.unwrap_or_default().0, number })
     });
-    read.collect()
+    let mut ports: Vec<ServicePort> = read.collect::<Result<_, _>>()?;
+    let mut numbers = BTreeSet::new();
+    ports.retain(|port| numbers.insert(port.number));
+    Ok(ports.into())
 }

@@ -1,6 +1,7 @@
 //! What the index answers.
 
 mod destinations;
+mod entries;
 mod pods;
 mod properties;
 mod reach;

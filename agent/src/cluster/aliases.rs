@@ -1,0 +1,84 @@
+//! Under which names an address may be called.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use culvert_policy::ClientTls;
+
+use super::{
+    Index,
+    host::Door,
+    model::{EndpointSlice, Service, ServiceEntry},
+};
+
+/// What the names of an address say of one port of it.
+#[derive(Debug, Default)]
+pub(super) struct Called {
+    /// What a rule demands.
+    pub(super) rule: Option<ClientTls>,
+    /// Whether all that it may be called by is outside the mesh.
+    pub(super) external: bool,
+}
+
+impl Index {
+    /// What clients of a namespace are told of an address that they call directly. Of several hosts that it serves, the
+    /// oldest for which a rule decides counts.
+    pub(super) fn called(
+        &self,
+        client_namespace: &str,
+        address: SocketAddr,
+        labels: &culvert_policy::Labels,
+    ) -> Called {
+        let mut doors = self.aliases(address);
+        doors.sort_by_key(|door| door.host().meta());
+        let views = doors.iter().filter_map(|door| Some((door, self.view(client_namespace, door.host())?)));
+        let views: Vec<_> = views.collect();
+        Called {
+            rule: views.iter().find_map(|(door, view)| view.tls(door.number(), labels)),
+            external: !views.is_empty() && views.iter().all(|(_, view)| view.external),
+        }
+    }
+
+    /// The ports on which an address may have names.
+    pub(super) fn alias_ports(&self, address: IpAddr) -> BTreeSet<u16> {
+        let of_slices =
+            self.headless_slices(address).flat_map(|(_, slice)| &slice.ports).map(|(_, number)| *number);
+        let of_entries = self.entry_doors(address).into_iter().map(|(_, served)| served.port());
+        of_slices.chain(of_entries).collect()
+    }
+
+    /// The ports of hosts that an address serves on one port: those of headless Services and of `ServiceEntry`s.
+    fn aliases(&self, address: SocketAddr) -> Vec<Door<'_>> {
+        let of_slices = self.headless_slices(address.ip()).flat_map(|(service, slice)| {
+            let ports = slice.ports.iter().filter(|(_, number)| *number == address.port());
+            ports.filter_map(|(name, _)| Some(Door::Service(service, service.port_named(name)?)))
+        });
+        let entries = self.entry_doors(address.ip()).into_iter();
+        let of_entries = entries.filter(|(_, served)| *served == address).map(|(door, _)| door);
+        of_slices.chain(of_entries).collect()
+    }
+
+    /// The slices of headless Services that an address is in, ready or not: who has it from an earlier answer of the
+    /// DNS still means the Service.
+    fn headless_slices(&self, address: IpAddr) -> impl Iterator<Item = (&Service, &EndpointSlice)> {
+        let slices = self.files.slices_by_address.get(&address);
+        slices.filter_map(|it| self.files.slices.get(&it.namespace, &it.name)).filter_map(|slice| {
+            let service = slice.service.as_ref()?;
+            let service = self.files.services.get(&service.namespace, &service.name)?;
+            service.headless.then_some((&**service, &**slice))
+        })
+    }
+
+    /// The ports of `ServiceEntry`s that an address serves, and where it serves them.
+    fn entry_doors(&self, address: IpAddr) -> Vec<(Door<'_>, SocketAddr)> {
+        let serving = self.files.service_entries_by_endpoint.get(&address);
+        let served = serving.filter_map(|(name, member)| {
+            let entry: &ServiceEntry = self.files.service_entries.get(&name.namespace, &name.name)?;
+            let ports = entry.ports.iter();
+            Some(ports.map(move |port| (Door::Entry(entry, port), self.member(name, address, member, port))))
+        });
+        served.flatten().collect()
+    }
+}
