@@ -20,6 +20,7 @@
 //! process is asked to end, and at the latest when the next machine is made.
 
 mod agent;
+pub mod apiserver;
 mod capture;
 mod cgroup;
 pub mod helper;

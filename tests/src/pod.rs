@@ -208,7 +208,8 @@ fn connect_to_node(node: &Link, netns: &str, number: u8) -> anyhow::Result<()> {
 const GATEWAY_V4: &str = "169.254.1.1";
 const GATEWAY_V6: &str = "fe80::1";
 
-fn random_uuid() -> anyhow::Result<String> {
+/// A UUID that nobody else has.
+pub(crate) fn random_uuid() -> anyhow::Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("the kernel makes no UUID")?;
     Ok(uuid.trim().to_owned())
 }
