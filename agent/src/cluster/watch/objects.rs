@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::{
@@ -10,7 +10,8 @@ use super::{
     wire::{self, Change, Name},
 };
 use crate::cluster::{
-    Cluster, Kind, Object, ObjectKey, Problem, Rejected, Settings, Subject, decode, problem::Reporter,
+    Cluster, Index, Kind, Object, ObjectKey, Problem, Rejected, Settings, Subject, decode_json,
+    problem::Reporter,
 };
 
 /// Feeds the index with the objects of one kind.
@@ -48,7 +49,8 @@ impl Objects {
     }
 
     fn read(&self, object: &RawValue, settings: &Settings) -> Result<Object, Broken> {
-        decoded(self.kind, object, settings).map_err(|rejected| self.broken(object, rejected))
+        decode_json(self.kind, object.get().as_bytes(), settings)
+            .map_err(|rejected| self.broken(object, rejected))
     }
 
     fn broken(&self, object: &RawValue, rejected: Rejected) -> Broken {
@@ -105,12 +107,16 @@ impl Sink for Objects {
 
     fn page(&self, listing: &mut Listing, items: &[&RawValue]) {
         let settings = self.cluster.read().settings().clone();
+        let (mut objects, mut broken) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             match self.read(item, &settings) {
-                Ok(object) => listing.objects.push(object),
-                Err(broken) => listing.broken.push(broken),
+                Ok(object) => objects.push(object),
+                Err(it) => broken.push(it),
             }
         }
+        let index = self.cluster.read();
+        listing.objects.extend(objects.into_iter().map(|object| known_or_new(&index, object)));
+        listing.broken.append(&mut broken);
     }
 
     fn complete(&mut self, listing: Listing) {
@@ -140,19 +146,7 @@ impl Sink for Objects {
     }
 }
 
-/// The API server leaves kind and version out of a list's items.
-fn decoded(kind: Kind, object: &RawValue, settings: &Settings) -> Result<Object, Rejected> {
-    let rejected = |reason: Box<dyn std::error::Error + Send + Sync>| Rejected {
-        key: None,
-        field: String::new(),
-        reason,
-    };
-    let mut document: Value = serde_json::from_str(object.get()).map_err(|error| rejected(error.into()))?;
-    if let Some(fields) = document.as_object_mut() {
-        let group = Some(kind.group()).filter(|group| !group.is_empty());
-        let version: Vec<_> = group.into_iter().chain([kind.versions()[0]]).collect();
-        fields.insert("apiVersion".to_owned(), version.join("/").into());
-        fields.insert("kind".to_owned(), kind.as_str().into());
-    }
-    decode(&document, settings)?.ok_or_else(|| rejected(format!("expected a {kind}").into()))
+/// What a list repeats is kept once.
+fn known_or_new(index: &Index, object: Object) -> Object {
+    index.object(&object.key()).filter(|known| *known == object).unwrap_or(object)
 }
