@@ -477,6 +477,24 @@ async fn an_object_that_does_not_decode_can_be_put() {
     it.pods().list(&ListParams::default()).await.unwrap_err();
 }
 
+#[tokio::test]
+async fn many_objects_are_listed_whole_and_many_changes_followed_in_order() {
+    let it = Asking::start().await;
+    let pods = (0..20_000).map(|number| pod(&format!("pod-{number:05}")));
+    it.server.load(pods).unwrap();
+    let version = it.server.version().to_string();
+    let mut events = pin!(it.pods().watch(&WatchParams::default(), &version).await.unwrap());
+    let listed = it.pods().list(&ListParams::default()).await.unwrap();
+    assert_eq!(listed.items.len(), 20_000);
+    for number in 0..2_000 {
+        let fail = |pod: &mut Value| pod["status"]["phase"] = "Failed".into();
+        it.server.edit("pods", "default", &format!("pod-{number:05}"), fail).unwrap();
+    }
+    for number in 0..2_000 {
+        assert_eq!(next(&mut events).await, format!("modified pod-{number:05}"));
+    }
+}
+
 #[test]
 fn a_machine_publishes_to_it_what_has_changed_and_nodes_reach_it() {
     let server = ApiServer::start().unwrap();

@@ -3,6 +3,7 @@
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     authentication::v1::TokenReview,
+    batch::v1::Job,
     coordination::v1::Lease,
     core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
@@ -11,6 +12,7 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     scheduling::v1::PriorityClass,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -41,9 +43,18 @@ static RESOURCES: &[Resource] = &[
     core("secrets", "Secret", parses::<Secret>).selected_by(&["type"]),
     core("serviceaccounts", "ServiceAccount", parses::<ServiceAccount>),
     core("services", "Service", parses::<Service>).with_status(),
+    v1(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        parses::<CustomResourceDefinition>,
+    )
+    .of_cluster()
+    .with_status(),
     v1("apps", "daemonsets", "DaemonSet", parses::<DaemonSet>).with_status(),
     v1("apps", "deployments", "Deployment", parses::<Deployment>).with_status(),
     v1("authentication.k8s.io", "tokenreviews", "TokenReview", parses::<TokenReview>).of_cluster(),
+    v1("batch", "jobs", "Job", parses::<Job>).with_status(),
     v1("coordination.k8s.io", "leases", "Lease", parses::<Lease>),
     v1("discovery.k8s.io", "endpointslices", "EndpointSlice", parses::<EndpointSlice>),
     v1("networking.k8s.io", "networkpolicies", "NetworkPolicy", parses::<NetworkPolicy>),
