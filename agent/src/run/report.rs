@@ -133,7 +133,7 @@ fn certificate(identity: &IdentityReport) -> status::Certificate {
     status::Certificate {
         identity: identity.id.to_string(),
         not_after: identity.not_after.map(Timestamp),
-        renewal: identity.next_renewal.map(Timestamp),
+        renewal: Some(identity.next_renewal.into()),
         error: identity.error.clone(),
     }
 }
