@@ -6,5 +6,6 @@ pub mod identity;
 pub mod kernel;
 pub mod netns;
 pub mod observe;
+pub mod status;
 mod sys;
 pub mod tunnel;

@@ -3,18 +3,22 @@
 mod cli;
 mod run;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode, time::SystemTime};
 
-use cli::{Command, DetachOptions};
-use culvert::kernel::Pins;
+use cli::{Command, DetachOptions, Output, StatusOptions};
+use culvert::{kernel::Pins, status};
 
 /// The command line is wrong (`EX_USAGE`, sysexits.h).
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Print(text)) => {
+            say(&text);
+            Ok(())
+        }
         Ok(Command::Agent(options)) => run::agent(*options),
+        Ok(Command::Status(options)) => return tell_status(&options),
         Ok(Command::Detach(options)) => detach(&options),
         Err(mistakes) => {
             complain(&mistakes.to_string());
@@ -30,15 +34,31 @@ fn main() -> ExitCode {
     }
 }
 
+/// What needs a person makes the exit status 1; so does an agent that does not answer.
+fn tell_status(options: &StatusOptions) -> ExitCode {
+    let document = match status::ask(&options.socket) {
+        Ok(document) => document,
+        Err(error) => {
+            complain(&format!("culvert: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let (text, is_well) = match options.output {
+        Output::Text => (status::text::write(&document, SystemTime::now()), document.concerns.is_empty()),
+        Output::Json => (status::text::json(&document), document.concerns.is_empty()),
+        Output::Readiness => (status::text::readiness(&document), document.not_ready.is_empty()),
+    };
+    say(&text);
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn detach(options: &DetachOptions) -> anyhow::Result<()> {
     Ok(Pins::open(&options.node)?.detach_all()?)
 }
 
-#[expect(clippy::print_stdout, reason = "this is the answer to the person who asked")]
-#[expect(clippy::unnecessary_wraps, reason = "one of several things that main does")]
-fn print(text: &str) -> anyhow::Result<()> {
-    print!("{text}");
-    Ok(())
+/// A reader that had enough, such as `head`, is no error.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where the process says why it fails")]

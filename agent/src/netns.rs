@@ -43,6 +43,12 @@ impl Netns {
         let kind = Type::STREAM.nonblocking().cloexec();
         within(&self.file, || Socket::new(domain, kind, Some(Protocol::TCP)))
     }
+
+    /// A socket that asks the kernel about this namespace's interfaces and addresses (rtnetlink(7)).
+    pub(crate) fn route_socket(&self) -> io::Result<Socket> {
+        let (domain, protocol) = (Domain::from(libc::AF_NETLINK), Protocol::from(libc::NETLINK_ROUTE));
+        within(&self.file, || Socket::new(domain, Type::RAW.cloexec(), Some(protocol)))
+    }
 }
 
 impl AsFd for Netns {

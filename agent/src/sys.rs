@@ -83,9 +83,9 @@ unsafe fn bpf<T>(command: libc::c_int, first: &T) -> io::Result<RawFd> {
     }
 }
 
-/// Tells when there is something to read from a file that another value reads.
-pub(crate) fn readiness(of: impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Tells when a file that another value holds is ready, such as to be read.
+pub(crate) fn readiness(of: impl AsFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     let duplicate = of.as_fd().try_clone_to_owned()?;
     // SAFETY: the descriptor is valid, the result owns it, and it is neither replaced nor closed before.
-    Ok(unsafe { AsyncFd::register_with_interest(duplicate, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(duplicate, interest) }?)
 }

@@ -25,7 +25,7 @@ pub use destination_rules::{DestinationRules, HostRules};
 pub use host::{HostPattern, HostPatternError};
 pub use labels::{Label, Labels, selects};
 pub use meta::Meta;
-pub use peer::{MEANINGFUL, announced_status, capture_wish, workload_entry_status};
+pub use peer::{CAPTURED, MEANINGFUL, announced_status, capture_wish, is_captured, workload_entry_status};
 pub use peer_authentication::{
     ModeSetting, PeerAuthentication, PeerAuthenticationError, PeerAuthenticationSpec, UnknownMode,
 };

@@ -25,6 +25,11 @@ pub fn workload_entry_status(labels: &Labels, annotations: &Labels, has_service_
     }
 }
 
+/// Whether an agent's word that the pod is enrolled and served is written on it.
+pub fn is_captured(annotations: &Labels) -> bool {
+    has(annotations, CAPTURED, "true")
+}
+
 /// Whether labels ask for capture, of a pod or of a namespace: `Some(false)` opts out, none says nothing.
 /// Culvert's label beats Istio's.
 pub fn capture_wish(labels: &Labels) -> Option<bool> {
@@ -36,7 +41,8 @@ pub fn capture_wish(labels: &Labels) -> Option<bool> {
 /// asks for.
 pub const MEANINGFUL: &[&str] = &[CAPTURED, CAPTURE, REDIRECTION, TUNNEL, TLS_MODE, DATAPLANE_MODE];
 
-const CAPTURED: &str = "culvert.io/captured";
+/// The annotation by which the agent of a pod's node says that the pod is enrolled and served.
+pub const CAPTURED: &str = "culvert.io/captured";
 const CAPTURE: &str = "culvert.io/capture";
 const REDIRECTION: &str = "ambient.istio.io/redirection";
 const TUNNEL: &str = "networking.istio.io/tunnel";
@@ -44,7 +50,7 @@ const TLS_MODE: &str = "security.istio.io/tlsMode";
 const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 
 fn announces_hbone(labels: &Labels, annotations: &Labels) -> bool {
-    has(annotations, CAPTURED, "true") || has(annotations, REDIRECTION, "enabled") || tunnels_http(labels)
+    is_captured(annotations) || has(annotations, REDIRECTION, "enabled") || tunnels_http(labels)
 }
 
 fn tunnels_http(labels: &Labels) -> bool {

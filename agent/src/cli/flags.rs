@@ -1,4 +1,4 @@
-//! Flags as they were given: `--name value` or `--name=value`.
+//! Flags as they were given: `--name value`, `--name=value`, or `-n value`.
 
 use std::{
     collections::BTreeMap,
@@ -7,14 +7,40 @@ use std::{
 
 use lexopt::Arg;
 
-/// A flag that a command knows. Each takes a value.
+/// A flag that a command knows.
 pub(crate) struct Flag {
     /// Without the hyphens.
     pub(crate) name: &'static str,
-    /// How help names the value.
-    pub(crate) value: &'static str,
+    /// One letter for the same.
+    pub(crate) short: Option<char>,
+    /// How help names the value; none is a flag that takes none.
+    pub(crate) value: Option<&'static str>,
     /// One line for people.
     pub(crate) help: &'static str,
+}
+
+impl Flag {
+    /// A flag with a value.
+    pub(crate) const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self { name, short: None, value: Some(value), help }
+    }
+
+    /// A flag without one.
+    pub(crate) const fn switch(name: &'static str, help: &'static str) -> Self {
+        Self { name, short: None, value: None, help }
+    }
+
+    /// The same flag, by one letter too.
+    pub(crate) const fn short(self, letter: char) -> Self {
+        Self { short: Some(letter), ..self }
+    }
+
+    /// How help writes it.
+    pub(crate) fn usage(&self) -> String {
+        let short = self.short.map_or_else(String::new, |letter| format!("-{letter}, "));
+        let value = self.value.map_or_else(String::new, |value| format!(" {value}"));
+        format!("{short}--{}{value}", self.name)
+    }
 }
 
 /// The values that were given, and what was wrong with them.
@@ -34,10 +60,13 @@ impl Given {
                 Ok(None) => return given,
                 Ok(Some(Arg::Long("help") | Arg::Short('h'))) => given.help = true,
                 Ok(Some(Arg::Long(name))) => {
-                    let name = name.to_owned();
-                    given.read_flag(flags, &name, &mut parser);
+                    let found = flags.iter().find(|flag| flag.name == name).ok_or(format!("--{name}"));
+                    given.read_flag(found, &mut parser);
                 }
-                Ok(Some(Arg::Short(letter))) => given.mistake(format!("there is no flag -{letter}")),
+                Ok(Some(Arg::Short(letter))) => {
+                    let found = flags.iter().find(|flag| flag.short == Some(letter));
+                    given.read_flag(found.ok_or(format!("-{letter}")), &mut parser);
+                }
                 Ok(Some(Arg::Value(value))) => {
                     given.mistake(format!("unexpected argument {:?}", value.to_string_lossy()));
                 }
@@ -78,21 +107,35 @@ impl Given {
         self.values.remove(name)
     }
 
+    /// Whether a flag without a value was given.
+    pub(crate) fn take_switch(&mut self, name: &'static str) -> bool {
+        self.values.remove(name).is_some()
+    }
+
     /// All that was wrong.
     pub(crate) fn into_mistakes(self) -> Vec<String> {
         self.mistakes
     }
 
-    fn read_flag(&mut self, flags: &[Flag], name: &str, parser: &mut lexopt::Parser) {
+    fn read_flag(&mut self, flag: Result<&Flag, String>, parser: &mut lexopt::Parser) {
         let value = parser.optional_value();
-        let Some(flag) = flags.iter().find(|flag| flag.name == name) else {
-            return self.mistake(format!("there is no flag --{name}"));
+        let flag = match flag {
+            Ok(flag) => flag,
+            Err(unknown) => return self.mistake(format!("there is no flag {unknown}")),
         };
-        let Some(value) = value.or_else(|| next_value(parser)) else {
-            return self.mistake(format!("--{name} needs a value, {}", flag.value));
-        };
+        match (flag.value, value) {
+            (None, None) => self.keep(flag, OsString::new()),
+            (None, Some(_)) => self.mistake(format!("--{} takes no value", flag.name)),
+            (Some(meant), value) => match value.or_else(|| next_value(parser)) {
+                Some(value) => self.keep(flag, value),
+                None => self.mistake(format!("--{} needs a value, {meant}", flag.name)),
+            },
+        }
+    }
+
+    fn keep(&mut self, flag: &Flag, value: OsString) {
         if self.values.insert(flag.name, value).is_some() {
-            self.mistake(format!("--{name} was given twice"));
+            self.mistake(format!("--{} was given twice", flag.name));
         }
     }
 }

@@ -1,12 +1,20 @@
 //! The command line: every mistake is reported, all together.
 
+mod agent;
+mod detach;
 mod flags;
-mod options;
+mod status;
+mod values;
 
 use std::{ffi::OsString, fmt};
 
 use self::flags::{Flag, Given};
-pub(crate) use self::options::{AgentOptions, DetachOptions, LogFormat};
+pub(crate) use self::{
+    agent::{AgentOptions, IssuerOptions, Source},
+    detach::DetachOptions,
+    status::{Output, StatusOptions},
+    values::LogFormat,
+};
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +23,8 @@ pub(crate) enum Command {
     Print(String),
     /// Serve a node.
     Agent(Box<AgentOptions>),
+    /// Ask a running agent how it is.
+    Status(StatusOptions),
     /// Remove what an agent left in the kernel.
     Detach(DetachOptions),
 }
@@ -41,13 +51,19 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "agent",
         about: "Serve the pods of one node until SIGTERM or SIGINT",
-        flags: options::AGENT_FLAGS,
+        flags: agent::FLAGS,
         parse: |given| AgentOptions::parse(given).map(|options| Command::Agent(Box::new(options))),
+    },
+    Subcommand {
+        name: "status",
+        about: "Ask the running agent how it is; the exit status is 1 when something needs a person",
+        flags: status::FLAGS,
+        parse: |given| StatusOptions::parse(given).map(Command::Status),
     },
     Subcommand {
         name: "detach",
         about: "Remove the programs that an agent left attached, so that its pods are left alone",
-        flags: options::DETACH_FLAGS,
+        flags: detach::FLAGS,
         parse: |given| DetachOptions::parse(given).map(Command::Detach),
     },
 ];
@@ -99,7 +115,7 @@ fn help() -> String {
 }
 
 fn subcommand_help(subcommand: &Subcommand) -> String {
-    let line = |flag: &Flag| format!("  {:28} {}", format!("--{} {}", flag.name, flag.value), flag.help);
+    let line = |flag: &Flag| format!("  {:28} {}", flag.usage(), flag.help);
     format!(
         "{}\n\nUsage: culvert {} [FLAGS]\n\nFlags:\n{}\n",
         subcommand.about,
@@ -123,12 +139,35 @@ mod tests {
         else {
             panic!("it was accepted");
         };
-        for part in ["--failure", "--workers", "--drain", "--no-such", "--node", "\"stray\"", "--manifests"] {
+        for part in ["--failure", "--workers", "--drain", "--no-such", "--node", "\"stray\"", "--ca-address"]
+        {
             assert_eq!(
                 mistakes.iter().filter(|mistake| mistake.contains(part)).count(),
                 1,
                 "{part} in {mistakes:#?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_cluster_has_one_source_and_one_authority() {
+        for (line, part) in [
+            ("agent --manifests /m --kubeconfig /k --ca-dir /c", "exclude each other"),
+            ("agent --kubeconfig /k", "--ca-address"),
+            ("agent --ca-address ca:15012 --ca-roots /r", "go together"),
+            ("agent --ca-address ca:15012 --ca-roots /r --ca-token /t --ca-dir /c", "--ca-dir excludes"),
+            ("agent --ca-address ca --ca-roots /r --ca-token /t", "HOST:PORT"),
+        ] {
+            let Err(Mistakes(mistakes)) = parse_text(line) else { panic!("accepted: {line}") };
+            assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{line}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_takes_no_value() {
+        assert!(parse_text("status --ready").is_ok());
+        for line in ["status --ready=yes", "status --ready -o json", "status -x", "status -o"] {
+            assert!(parse_text(line).is_err(), "{line}");
         }
     }
 

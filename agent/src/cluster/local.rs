@@ -13,10 +13,21 @@ pub enum NotEnrollable {
     NoUid,
 }
 
+/// What is written on a pod of its capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The pod.
+    pub pod: PodRef,
+    /// Its UID: a pod of the same name may take its place.
+    pub uid: Arc<str>,
+    /// Whether `culvert.io/captured: "true"` is written on it.
+    pub captured: bool,
+}
+
 impl Index {
-    /// The pods of a node that ask to be enrolled, are Running and have an address, by name.
+    /// The pods of a node that ask to be enrolled and have not ended, by name.
     pub fn local_pods(&self, node: &str) -> Vec<LocalPod> {
-        let pods = self.wishing(node).filter(|pod| pod.is_peer() && not_enrollable(pod).is_none());
+        let pods = self.wishing(node).filter(|pod| not_enrollable(pod).is_none());
         pods.map(|pod| self.local_pod(pod)).collect()
     }
 
@@ -26,9 +37,21 @@ impl Index {
         pods.filter_map(|pod| Some((pod.reference(), not_enrollable(pod)?))).collect()
     }
 
+    /// All pods of a node, and whether it is written on each that its capture stands.
+    pub fn announcements<'a>(&'a self, node: &str) -> impl Iterator<Item = Announcement> + use<'a> {
+        self.on_node(node).map(|pod| Announcement {
+            pod: pod.reference(),
+            uid: pod.uid.clone(),
+            captured: pod.captured,
+        })
+    }
+
     fn wishing<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
-        let pods = self.files.pods_by_node.get(&Arc::from(node)).filter_map(|pod| self.pod(pod));
-        pods.filter(|pod| self.wishes_capture(pod))
+        self.on_node(node).filter(|pod| !pod.ended && self.wishes_capture(pod))
+    }
+
+    fn on_node<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
+        self.files.pods_by_node.get(&Arc::from(node)).filter_map(|pod| self.pod(pod))
     }
 
     fn local_pod(&self, pod: &Pod) -> LocalPod {

@@ -40,7 +40,7 @@ pub use culvert_policy::{Admission, PortModes};
 pub use decode::{Rejected, decode, decode_json};
 pub use handle::Cluster;
 pub use index::Index;
-pub use local::NotEnrollable;
+pub use local::{Announcement, NotEnrollable};
 pub use object::{Kind, Object, ObjectKey};
 pub use peers::{PeerChange, PeerTable};
 pub use problem::Problem;
@@ -69,7 +69,7 @@ impl fmt::Display for PodRef {
     }
 }
 
-/// A pod of this node that wishes to be enrolled, is Running and has an address.
+/// A pod of this node that wishes to be enrolled and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalPod {
     /// Its name.
@@ -78,7 +78,7 @@ pub struct LocalPod {
     pub uid: Arc<str>,
     /// Whom its certificates name.
     pub identity: SpiffeId,
-    /// Its addresses, `status.podIPs`, at most one of each family.
+    /// Its addresses, `status.podIPs`, at most one of each family; none before the kubelet has published them.
     pub addresses: Vec<IpAddr>,
 }
 

@@ -1,12 +1,25 @@
-//! One pod, from found to captured, and back.
+//! One pod, from found to captured.
 
-use std::{io, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::SystemTime,
+};
 
-use super::{ListenError, Listeners, Parts, Sandbox, SandboxError};
+use tokio::sync::Notify;
+
+use super::{
+    ListenError, Listeners, Parts, PodCgroups, Sandbox, SandboxError,
+    addresses::{self, Found},
+    wake::Wake,
+};
 use crate::{
-    cluster::LocalPod,
-    identity::IssueError,
+    cluster::{LocalPod, PodRef},
+    identity::Workload,
     kernel::{LoadError, MapsError, PinError},
+    netns::Netns,
     tunnel,
 };
 
@@ -16,12 +29,29 @@ pub enum EnrolError {
     /// Its processes were not found.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Its addresses could not be asked for.
+    #[error("cannot list the addresses inside the pod")]
+    Addresses(#[source] io::Error),
+    /// It has none, or none that can be used.
+    #[error("no address is configured inside the pod's network namespace yet")]
+    NoAddress,
+    /// Its address is being checked.
+    #[error("the pod's address {address} is still being checked for duplicates")]
+    Tentative {
+        /// The address.
+        address: IpAddr,
+    },
+    /// It has given itself the address of another.
+    #[error("the address {address} inside the pod belongs to pod {owner}, and its status does not claim it")]
+    Foreign {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        owner: PodRef,
+    },
     /// Its listeners could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// It has no certificate.
-    #[error("no certificate for it: {0}")]
-    Certificate(#[from] IssueError),
     /// The `sk_lookup` program could not be attached.
     #[error("cannot attach to its network namespace: {0}")]
     Attach(#[from] LoadError),
@@ -31,9 +61,18 @@ pub enum EnrolError {
     /// A listener's address could not be read.
     #[error("cannot read a listener's address: {0}")]
     Address(#[source] io::Error),
+    /// A kernel map has no room for it.
+    #[error("{0}: the pod stays outside the mesh, and speaks plaintext where policy lets it")]
+    NoRoom(#[source] MapsError),
     /// A kernel map failed: not this pod's fault.
     #[error(transparent)]
-    Maps(#[from] MapsError),
+    Maps(MapsError),
+}
+
+impl From<MapsError> for EnrolError {
+    fn from(error: MapsError) -> Self {
+        if error.is_full() { Self::NoRoom(error) } else { Self::Maps(error) }
+    }
 }
 
 impl EnrolError {
@@ -42,73 +81,138 @@ impl EnrolError {
         matches!(
             self,
             Self::Sandbox(
-                SandboxError::NoCgroup { .. } | SandboxError::NoProcess { .. } | SandboxError::Gone
-            ) | Self::Listen(ListenError::NoAddress { .. })
+                SandboxError::NoCgroup { .. }
+                    | SandboxError::NoProcess { .. }
+                    | SandboxError::InNodeNetwork { .. }
+                    | SandboxError::Gone
+            ) | Self::NoAddress
+                | Self::Tentative { .. }
+                | Self::Listen(ListenError::NoAddress { .. })
         )
     }
 }
 
-/// A pod whose connections are captured.
+/// A pod that is served, and once the kernel knows of it, captured.
 #[derive(Debug)]
 pub struct Enrolled {
     wish: LocalPod,
+    addresses: Vec<IpAddr>,
     sandbox: Sandbox,
     listeners: Vec<SocketAddr>,
+    workload: Arc<Workload>,
+    since: SystemTime,
+    has_had_certificate: bool,
+    _end: Option<Wake>,
 }
 
 impl Enrolled {
-    /// Finds the pod and captures it. What was done is undone if a later step fails.
+    /// Finds the pod, enforces its policy and serves its listeners. What was done is undone if a later step fails.
     ///
     /// The order is the point: policy stands before the listeners are known, and the listeners are served before the
-    /// kernel sends anything to them.
-    pub(super) async fn enrol(wish: &LocalPod, parts: &mut Parts) -> Result<Self, EnrolError> {
-        let sandbox = Sandbox::find(&parts.cgroup_root, &wish.uid)?;
-        let workload = parts.identities.workload(&wish.identity)?;
-        let listeners = Listeners::open(&sandbox.netns, &wish.addresses)?;
-        let addresses = listeners.outbound_addresses().map_err(EnrolError::Address)?;
-        let pod = Self { wish: wish.clone(), sandbox, listeners: addresses };
-        pod.enforce(parts)?;
+    /// kernel sends anything to them, which [`Self::capture`] has it do.
+    pub(super) fn serve(
+        wish: &LocalPod,
+        cgroups: &PodCgroups,
+        others: &BTreeMap<PodRef, Self>,
+        parts: &mut Parts,
+        ended: &Arc<Notify>,
+    ) -> Result<Self, EnrolError> {
+        let no_cgroup = || SandboxError::NoCgroup { root: parts.cgroup_root.clone() };
+        let sandbox = Sandbox::of(cgroups.of(&wish.uid).ok_or_else(no_cgroup)?)?;
+        let addresses = addresses_of(wish, sandbox.netns())?;
+        let unclaimed = addresses.iter().filter(|address| !wish.addresses.contains(address));
+        unclaimed.copied().try_for_each(|address| no_strangers(&wish.pod, address, others, parts))?;
+        let listeners = Listeners::open(sandbox.netns(), &addresses)?;
+        let pod = Self {
+            wish: wish.clone(),
+            addresses,
+            listeners: listeners.outbound_addresses().map_err(EnrolError::Address)?,
+            workload: parts.identities.workload(&wish.identity),
+            since: SystemTime::now(),
+            has_had_certificate: false,
+            // Without it, the end is noticed a little later.
+            _end: Wake::on_end(sandbox.end(), ended).ok(),
+            sandbox,
+        };
+        if let Err(error) = pod.enforce(parts) {
+            pod.lift(&pod.addresses, parts)?;
+            return Err(error);
+        }
         parts.workers.add(tunnel::Pod {
             pod: wish.pod.clone(),
-            netns: pod.sandbox.netns.clone(),
-            workload,
-            addresses: wish.addresses.clone(),
+            netns: pod.netns().clone(),
+            workload: Arc::clone(&pod.workload),
+            addresses: pod.addresses.clone(),
             outbound: listeners.outbound,
             inbound: listeners.inbound,
             hbone_port: tunnel::HBONE_PORT,
         });
-        match parts.maps.insert_pod(pod.netns_cookie(), &pod.listeners) {
-            Ok(()) => Ok(pod),
-            Err(error) => {
-                pod.release(parts).await?;
-                Err(error.into())
-            }
-        }
+        Ok(pod)
     }
 
-    /// Leaves the pod alone: first its new connections, then its open ones, then its policy.
-    pub(super) async fn release(self, parts: &mut Parts) -> Result<(), MapsError> {
-        parts.maps.remove_pod(self.netns_cookie())?;
-        parts.workers.remove(&self.wish.pod).await;
-        if let Err(error) = parts.pins.unpin_pod(self.netns_cookie()) {
+    /// From now on the kernel sends the pod's connections here.
+    pub(super) fn capture(&self, parts: &mut Parts) -> Result<(), MapsError> {
+        parts.maps.insert_pod(self.netns().cookie(), &self.listeners)
+    }
+
+    /// Takes the pod's policy out of the kernel, and all that is left of its connections; of its ports, those at
+    /// addresses that are no other pod's by now.
+    pub(super) fn lift(&self, addresses: &[IpAddr], parts: &mut Parts) -> Result<(), MapsError> {
+        let netns = self.netns().cookie();
+        if let Err(error) = parts.pins.unpin_pod(netns) {
             tracing::warn!(pod = %self.wish.pod, %error, "its sk_lookup program stays attached");
         }
-        parts.maps.set_ports(&self.wish.addresses, None, &[])
+        parts.maps.set_ports(addresses, None, &[])?;
+        parts.maps.remove_origins(netns)
     }
 
-    /// What the cluster said of the pod when it was enrolled.
+    /// Whether what the cluster says of the pod now still describes it; if so, that is what it says from now on.
+    pub(super) fn accepts(&mut self, wish: &LocalPod) -> bool {
+        let said_nothing_new = wish.addresses.is_empty() || wish.addresses == self.wish.addresses;
+        let same_addresses = said_nothing_new
+            || (wish.addresses.len() == self.addresses.len()
+                && wish.addresses.iter().all(|address| self.addresses.contains(address)));
+        let same = wish.uid == self.wish.uid && wish.identity == self.wish.identity && same_addresses;
+        if same && self.wish != *wish {
+            self.wish = wish.clone();
+        }
+        same
+    }
+
+    /// Looks for the first certificate; true once there has been one.
+    pub(super) fn has_certificate(&mut self) -> bool {
+        self.has_had_certificate |= self.workload.valid_certificate().is_some();
+        self.has_had_certificate
+    }
+
+    /// Whether it has had a certificate, the last time somebody looked.
+    pub const fn is_certified(&self) -> bool {
+        self.has_had_certificate
+    }
+
+    /// What the cluster says of the pod.
     pub const fn wish(&self) -> &LocalPod {
         &self.wish
     }
 
-    /// What the kernel knows the pod by.
-    pub const fn netns_cookie(&self) -> u64 {
-        self.sandbox.netns.cookie()
+    /// The addresses that it is served at, at most one of each family.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Where it runs.
+    pub const fn netns(&self) -> &Netns {
+        self.sandbox.netns()
     }
 
     /// Where the kernel sends the pod's connections.
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
+    }
+
+    /// Since when.
+    pub const fn since(&self) -> SystemTime {
+        self.since
     }
 
     /// Whether the pod still runs where it was enrolled.
@@ -118,9 +222,44 @@ impl Enrolled {
 
     fn enforce(&self, parts: &mut Parts) -> Result<(), EnrolError> {
         let modes = parts.cluster.read().port_modes(&self.wish.pod);
-        parts.maps.set_ports(&self.wish.addresses, Some(&modes), &self.listeners)?;
-        let link = parts.programs.attach_pod(&self.sandbox.netns)?;
-        parts.pins.pin_pod(self.netns_cookie(), link.into_link())?;
+        parts.maps.set_ports(&self.addresses, Some(&modes), &self.listeners)?;
+        let link = parts.programs.attach_pod(self.netns())?;
+        parts.pins.pin_pod(self.netns().cookie(), link.into_link())?;
         Ok(())
+    }
+}
+
+/// What its status says, where that is there inside. Before the kubelet has published it, or while it still names what
+/// an earlier sandbox had, what is there inside.
+fn addresses_of(wish: &LocalPod, netns: &Netns) -> Result<Vec<IpAddr>, EnrolError> {
+    let configured = addresses::configured(netns).map_err(EnrolError::Addresses)?;
+    let is_there = |wanted: &IpAddr| configured.iter().any(|it| it.address == *wanted);
+    if !wish.addresses.is_empty() && wish.addresses.iter().all(is_there) {
+        return Ok(wish.addresses.clone());
+    }
+    match addresses::global(&configured) {
+        Found::Settled(found) if found.is_empty() => {
+            Err(match wish.addresses.iter().find(|it| !is_there(it)) {
+                Some(&address) => ListenError::NoAddress { address }.into(),
+                None => EnrolError::NoAddress,
+            })
+        }
+        Found::Settled(found) => Ok(found),
+        Found::Tentative(address) => Err(EnrolError::Tentative { address }),
+    }
+}
+
+/// What a pod's owner configured inside must not pass for another pod's address: policy goes by it.
+fn no_strangers(
+    pod: &PodRef,
+    address: IpAddr,
+    others: &BTreeMap<PodRef, Enrolled>,
+    parts: &Parts,
+) -> Result<(), EnrolError> {
+    let holder = others.iter().find(|(_, other)| other.addresses.contains(&address));
+    let owner = holder.map(|(name, _)| name.clone()).or_else(|| parts.cluster.read().pod_at(address));
+    match owner.filter(|owner| owner != pod) {
+        Some(owner) => Err(EnrolError::Foreign { address, owner }),
+        None => Ok(()),
     }
 }

@@ -1,25 +1,38 @@
 //! Which pods of this node are captured, kept in step with the cluster and with what really runs.
 
+mod addresses;
 mod cgroup;
 mod enrolled;
 mod listeners;
+mod release;
+mod report;
+mod sandbox;
+mod waiting;
+mod wake;
 
 use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, UdpSocket},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::net::sockopt::socket_cookie;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 pub use self::{
-    cgroup::{Sandbox, SandboxError},
+    cgroup::PodCgroups,
     enrolled::{EnrolError, Enrolled},
     listeners::{ListenError, Listeners},
+    report::{
+        AttachedProgram, EnrolReport, EnrolledReport, NotEnrollableReport, Stand, Standing, WaitingReport,
+    },
+    sandbox::{Sandbox, SandboxError},
 };
+use self::{waiting::Waiting, wake::Wake};
 use crate::{
     cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
     identity::Identities,
@@ -27,10 +40,8 @@ use crate::{
     tunnel::Workers,
 };
 
-/// How soon a pod that could not be enrolled is tried again; doubles up to [`MAX_RETRY`].
-const MIN_RETRY: Duration = Duration::from_millis(50);
-/// How late, at the most.
-const MAX_RETRY: Duration = Duration::from_secs(2);
+/// How often a pod without a certificate is looked at.
+const CERTIFICATE: Duration = Duration::from_millis(100);
 
 /// What the enroller works with.
 pub struct Parts {
@@ -70,18 +81,15 @@ pub enum StartError {
 pub struct Enroller {
     parts: Parts,
     enrolled: BTreeMap<PodRef, Enrolled>,
+    /// Enrolled pods whose policy did not fit into the kernel.
+    problems: BTreeMap<PodRef, String>,
     waiting: BTreeMap<PodRef, Waiting>,
     hopeless: BTreeMap<PodRef, NotEnrollable>,
     peers: PeerTable,
     peers_overflowed: bool,
-}
-
-/// A pod that wishes to be enrolled and is not, yet.
-#[derive(Debug)]
-struct Waiting {
-    because: String,
-    delay: Duration,
-    next: Instant,
+    /// A sandbox began or ended.
+    events: Arc<Notify>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Enroller {
@@ -90,10 +98,13 @@ impl Enroller {
         Self {
             parts,
             enrolled: BTreeMap::new(),
+            problems: BTreeMap::new(),
             waiting: BTreeMap::new(),
             hopeless: BTreeMap::new(),
             peers: PeerTable::default(),
             peers_overflowed: false,
+            events: Arc::default(),
+            standing: watch::Sender::default(),
         }
     }
 
@@ -117,26 +128,45 @@ impl Enroller {
         stale.into_iter().try_for_each(|&netns| pins.unpin_pod(netns))
     }
 
-    /// Releases pods whose sandbox ended or was replaced: the cluster may tell of it late, or never.
-    pub async fn release_ended(&mut self) -> Result<(), MapsError> {
-        let ended = self.enrolled.iter().filter(|(_, pod)| !pod.is_alive());
-        let ended = ended.map(|(name, _)| (name.clone(), "its sandbox ended")).collect();
-        self.release(ended).await
-    }
-
     /// Does what has to be done now; `now` is what retries are measured by. An error is the kernel's, not a pod's.
+    ///
+    /// Peers are in their map before a new pod is in its own: its first connection meets them all.
     pub async fn follow(&mut self, now: Instant) -> Result<(), MapsError> {
         let (wanted, hopeless) = self.wishes();
         self.tell_hopeless(hopeless);
         self.release_unwanted(&wanted).await?;
         self.waiting.retain(|pod, _| wanted.contains_key(pod));
-        for (pod, wish) in &wanted {
-            if !self.enrolled.contains_key(pod) {
-                self.try_enrol(wish, now).await?;
-            }
-        }
+        let new = self.serve_due(wanted, now).await?;
         self.update_ports()?;
-        self.update_peers()
+        self.update_peers()?;
+        for pod in new {
+            self.capture(&pod, now).await?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Comes when [`Self::follow`] has to be called again though the cluster did not change. A sandbox may have ended:
+    /// see [`Self::release_ended`].
+    pub async fn due(&self) {
+        let certificate = self.standing.borrow().values().any(|pod| !pod.certified);
+        let certificate = certificate.then(|| Instant::now() + CERTIFICATE);
+        let retry = self.waiting.values().map(Waiting::next).chain(certificate).min();
+        let retry = async {
+            match retry {
+                Some(retry) => tokio::time::sleep_until(retry.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = retry => {}
+            () = self.events.notified() => {}
+        }
+    }
+
+    /// The pods whose capture stands, as they change. It ends with the enroller.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
     }
 
     /// Enrolled pods and waiting ones, for a report.
@@ -146,12 +176,7 @@ impl Enroller {
 
     /// The pod behind a network namespace.
     pub fn pod_of(&self, netns: u64) -> Option<&PodRef> {
-        self.enrolled.iter().find(|(_, pod)| pod.netns_cookie() == netns).map(|(name, _)| name)
-    }
-
-    /// When [`Self::follow`] has to be called again though nothing changed.
-    pub fn next_retry(&self) -> Option<Instant> {
-        self.waiting.values().map(|waiting| waiting.next).min()
+        self.enrolled.iter().find(|(_, pod)| pod.netns().cookie() == netns).map(|(name, _)| name)
     }
 
     /// A sign of life for the kernel.
@@ -159,7 +184,7 @@ impl Enroller {
         self.parts.maps.beat()
     }
 
-    /// Ends serving and hands back what has to be ended in order.
+    /// Ends serving and hands back what has to be ended in order. Nobody's capture counts as standing any more.
     pub fn into_parts(self) -> Parts {
         self.parts
     }
@@ -181,68 +206,82 @@ impl Enroller {
         self.hopeless = hopeless;
     }
 
-    async fn release_unwanted(&mut self, wanted: &BTreeMap<PodRef, LocalPod>) -> Result<(), MapsError> {
-        let unwanted: Vec<(PodRef, &'static str)> = self
-            .enrolled
-            .iter()
-            .filter_map(|(name, pod)| match wanted.get(name) {
-                None => Some((name.clone(), "it is gone, or opted out")),
-                Some(wish) if *wish != *pod.wish() => Some((name.clone(), "it changed")),
-                Some(_) => None,
-            })
-            .collect();
-        self.release(unwanted).await
-    }
-
-    async fn release(&mut self, pods: Vec<(PodRef, &'static str)>) -> Result<(), MapsError> {
-        for (name, because) in pods {
-            if let Some(pod) = self.enrolled.remove(&name) {
-                info!(pod = %name, because, "released");
-                pod.release(&mut self.parts).await?;
+    /// Serves those whose time has come; which of them are served now and have yet to be captured.
+    async fn serve_due(
+        &mut self,
+        wanted: BTreeMap<PodRef, LocalPod>,
+        now: Instant,
+    ) -> Result<Vec<PodRef>, MapsError> {
+        let is_due = |pod: &LocalPod| self.waiting.get(&pod.pod).is_none_or(|it| it.is_due(pod, now));
+        let due: Vec<_> =
+            wanted.into_values().filter(|pod| !self.enrolled.contains_key(&pod.pod) && is_due(pod)).collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let cgroups = PodCgroups::scan(&self.parts.cgroup_root);
+        let mut new = Vec::new();
+        for wish in due {
+            match Enrolled::serve(&wish, &cgroups, &self.enrolled, &mut self.parts, &self.events) {
+                Ok(pod) => {
+                    self.enrolled.insert(wish.pod.clone(), pod);
+                    self.release_claimed(&wish.pod).await?;
+                    new.push(wish.pod);
+                }
+                Err(EnrolError::Maps(error)) => return Err(error),
+                Err(error) => self.wait(wish, &error, now),
             }
         }
-        Ok(())
+        Ok(new)
     }
 
-    async fn try_enrol(&mut self, wish: &LocalPod, now: Instant) -> Result<(), MapsError> {
-        if self.waiting.get(&wish.pod).is_some_and(|waiting| waiting.next > now) {
-            return Ok(());
-        }
-        match Enrolled::enrol(wish, &mut self.parts).await {
-            Ok(pod) => {
-                info!(pod = %wish.pod, identity = %wish.identity, "enrolled");
-                self.waiting.remove(&wish.pod);
-                self.enrolled.insert(wish.pod.clone(), pod);
+    async fn capture(&mut self, name: &PodRef, now: Instant) -> Result<(), MapsError> {
+        let Some(pod) = self.enrolled.remove(name) else { return Ok(()) };
+        match pod.capture(&mut self.parts) {
+            Ok(()) => {
+                info!(pod = %name, identity = %pod.wish().identity, "enrolled");
+                self.waiting.remove(name);
+                self.enrolled.insert(name.clone(), pod);
                 Ok(())
             }
-            Err(EnrolError::Maps(error)) => Err(error),
-            Err(error) => {
-                self.wait(&wish.pod, &error, now);
-                Ok(())
+            Err(error) if error.is_full() => {
+                self.wait(pod.wish().clone(), &EnrolError::NoRoom(error), now);
+                self.withdraw(vec![pod]).await
             }
+            Err(error) => Err(error),
         }
     }
 
     /// A person is told of a reason once, when it is new.
-    fn wait(&mut self, pod: &PodRef, error: &EnrolError, now: Instant) {
-        let because = error.to_string();
-        let last = self.waiting.get(pod);
-        if last.is_some_and(|last| last.because == because) {
+    fn wait(&mut self, wish: LocalPod, error: &EnrolError, now: Instant) {
+        let (pod, because) = (wish.pod.clone(), error.to_string());
+        let last = self.waiting.remove(&pod);
+        if last.as_ref().is_some_and(|last| last.because == because) {
             debug!(%pod, because, "still not enrolled");
         } else if error.is_expected_for_a_while() {
             info!(%pod, because, "not enrolled yet");
         } else {
             warn!(%pod, because, "not enrolled");
         }
-        let delay = last.map_or(MIN_RETRY, |last| (last.delay * 2).min(MAX_RETRY));
-        self.waiting.insert(pod.clone(), Waiting { because, delay, next: now + delay });
+        let wake = match error {
+            // Without it, the pod is tried again a little later.
+            EnrolError::Sandbox(SandboxError::NoProcess { cgroup }) => {
+                Wake::on_population(cgroup, &self.events).ok()
+            }
+            _ => None,
+        };
+        self.waiting.insert(pod, Waiting::new(wish, because, now, last).until(wake));
     }
 
     fn update_ports(&mut self) -> Result<(), MapsError> {
         let index = self.parts.cluster.read();
         for (name, pod) in &self.enrolled {
             let modes = index.port_modes(name);
-            self.parts.maps.set_ports(&pod.wish().addresses, Some(&modes), pod.listeners())?;
+            let problem = match self.parts.maps.set_ports(pod.addresses(), Some(&modes), pod.listeners()) {
+                Ok(()) => None,
+                Err(error) if error.is_full() => Some(error.to_string()),
+                Err(error) => return Err(error),
+            };
+            tell_problem(&mut self.problems, name, problem);
         }
         Ok(())
     }
@@ -258,6 +297,29 @@ impl Enroller {
         }
         self.peers_overflowed = overflowed;
         Ok(())
+    }
+
+    fn publish(&mut self) {
+        let stand =
+            |pod: &mut Enrolled| Stand { uid: pod.wish().uid.clone(), certified: pod.has_certificate() };
+        let now: Standing = self.enrolled.iter_mut().map(|(name, pod)| (name.clone(), stand(pod))).collect();
+        self.standing.send_if_modified(|told| {
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
+    }
+}
+
+/// A pod whose policy did not fit is served all the same: what is in the kernel holds, and mTLS is decided here.
+fn tell_problem(problems: &mut BTreeMap<PodRef, String>, pod: &PodRef, problem: Option<String>) {
+    match problem {
+        Some(problem) if problems.get(pod) != Some(&problem) => {
+            warn!(%pod, problem, "the kernel does not know all of its ports' modes");
+            problems.insert(pod.clone(), problem);
+        }
+        Some(_) => {}
+        None => drop(problems.remove(pod)),
     }
 }
 

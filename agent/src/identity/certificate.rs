@@ -1,61 +1,13 @@
-//! A workload's certificate with its key, and who signs it.
+//! A workload's certificate with its key.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use rcgen::KeyPair;
+use rustls::{
+    crypto::aws_lc_rs::sign::any_ecdsa_type,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
 };
-
-use culvert_policy::SpiffeId;
-use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
-
-use super::{RootFault, Trust};
-
-/// Whoever signs workload certificates, and vouches for the roots that all of the mesh trusts.
-pub trait Issuer: fmt::Debug + Send + Sync {
-    /// A new key and a certificate for it: valid from `now` for at most `lifetime`.
-    fn issue(&self, id: &SpiffeId, lifetime: Duration, now: SystemTime) -> Result<Certificate, IssueError>;
-
-    /// The roots and the trust domain by which the other side's certificates are judged.
-    fn trust(&self) -> Arc<Trust>;
-}
-
-/// No certificate could be had for an identity.
-#[derive(Debug, thiserror::Error)]
-pub enum IssueError {
-    /// The authority signs for one trust domain only.
-    #[error("expected an identity of trust domain {expected}, found {found}")]
-    ForeignTrustDomain {
-        /// The authority's trust domain.
-        expected: Arc<str>,
-        /// The identity that was asked for.
-        found: SpiffeId,
-    },
-    /// The authority's own certificate does not hold at this time.
-    #[error("cannot sign a certificate for {id}")]
-    Root {
-        /// The identity that was asked for.
-        id: SpiffeId,
-        /// What is wrong with the root.
-        source: RootFault,
-    },
-    /// Key generation or signing failed.
-    #[error("cannot make a certificate for {id}")]
-    Sign {
-        /// The identity that was asked for.
-        id: SpiffeId,
-        /// What the library said.
-        source: rcgen::Error,
-    },
-    /// The new key cannot be used for TLS.
-    #[error("cannot use the new key of {id}")]
-    Key {
-        /// The identity that was asked for.
-        id: SpiffeId,
-        /// What the library said.
-        source: rustls::Error,
-    },
-}
 
 /// A certificate chain, its private key, and how long they hold.
 pub struct Certificate {
@@ -86,6 +38,15 @@ impl Certificate {
         let life = self.not_after.duration_since(self.issued).unwrap_or_default();
         self.issued + life / 2
     }
+}
+
+/// What TLS shows and signs with.
+pub(super) fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    pair: &KeyPair,
+) -> Result<CertifiedKey, rustls::Error> {
+    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialized_der()));
+    Ok(CertifiedKey::new(chain, any_ecdsa_type(&der)?))
 }
 
 impl fmt::Debug for Certificate {

@@ -30,6 +30,11 @@ pub(super) struct TlsClock(pub(super) Arc<dyn Clock>);
 
 impl TimeProvider for TlsClock {
     fn current_time(&self) -> Option<UnixTime> {
-        self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+        unix_time(self.0.now())
     }
+}
+
+/// As rustls counts time, which it does not before 1970.
+pub(super) fn unix_time(time: SystemTime) -> Option<UnixTime> {
+    time.duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
 }

@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use culvert_policy::Reason;
 use rustls::{AlertDescription, CertificateError};
 
-use super::PeerFault;
+use super::{PeerFault, failing::with_sources};
 
 /// Why a handshake failed. An error without a word about TLS, such as a reset, is a failed handshake and no more.
 pub fn tls_reason(error: &io::Error) -> Reason {
@@ -94,19 +94,13 @@ fn reason_of_alert(alert: AlertDescription) -> Reason {
     }
 }
 
-fn in_words(error: &rustls::Error) -> String {
+/// What a TLS error says, in the words of the mesh.
+pub(super) fn in_words(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "expected a certificate that our root signed, found another's".into()
         }
         other => peer_fault(other).map_or_else(|| other.to_string(), |fault| with_sources(fault)),
-    }
-}
-
-fn with_sources(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", with_sources(source)),
-        None => error.to_string(),
     }
 }
 

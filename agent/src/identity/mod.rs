@@ -1,18 +1,29 @@
 //! Who a workload is, and how it proves it: SPIFFE ids, certificates and their rotation, rustls configurations.
 //!
-//! An [`Authority`] signs. [`Identities`] holds one [`Workload`] per service account and renews its certificate. A
-//! workload hands out rustls configurations that always show its newest certificate and accept nobody outside the
-//! mesh. What comes out of a finished handshake is a [`VerifiedPeer`]; what comes out of a failed one is a
-//! [`tls_reason`].
+//! An [`Issuer`] has certificates signed: the [`Authority`] inside this process, or one elsewhere by a [`CaClient`].
+//! [`Identities`] holds one [`Workload`] per service account, gets its certificates and renews them. A workload hands out
+//! rustls configurations that always show its newest certificate and accept nobody whom [`Trust`] does not cover. What
+//! comes out of a finished handshake is a [`VerifiedPeer`]; what comes out of a failed one is a [`tls_reason`].
 
 mod authority;
+mod breaker;
+mod ca_client;
 mod certificate;
 mod clock;
+mod complaints;
+mod failing;
 mod fault;
 mod identities;
+mod issuer;
+pub mod istio_ca;
+mod pause;
 mod peer;
 mod renewal;
+mod report;
+mod roots;
+mod roots_file;
 mod tls;
+mod trust;
 mod verifier;
 mod workload;
 
@@ -20,11 +31,17 @@ mod workload;
 mod tests;
 
 pub use authority::{Authority, AuthorityError, RootFault};
-pub use certificate::{Certificate, IssueError, Issuer};
+pub use ca_client::{AnswerFault, CaAddress, CaAddressError, CaClient, CaError};
+pub use certificate::Certificate;
 pub use clock::{Clock, SystemClock};
 pub use fault::{tls_detail, tls_fault, tls_reason};
 pub use identities::Identities;
+pub use issuer::{IssueError, IssueFault, Issuer};
+pub use pause::{Spread, system_spread};
 pub use peer::{LeafFault, VerifiedPeer};
+pub use report::IdentityReport;
+pub use roots::{RootReport, Roots};
 pub use tls::server_name;
-pub use verifier::{PeerFault, Trust};
+pub use trust::Trust;
+pub use verifier::PeerFault;
 pub use workload::Workload;

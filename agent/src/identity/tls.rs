@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier},
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, aws_lc_rs::cipher_suite, aws_lc_rs::kx_group,
@@ -16,7 +16,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{Clock, clock::TlsClock};
+use super::{Clock, Roots, SystemClock, clock::TlsClock};
 
 /// The application protocol of HBONE.
 pub(super) const ALPN_HBONE: &[u8] = b"h2";
@@ -81,5 +81,19 @@ pub(super) fn client_config(
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
+    config
+}
+
+/// For the client of a certificate authority, which proves itself by a token instead of a certificate. The authority
+/// must show a certificate for the name that it is asked by.
+pub(super) fn authority_client_config(roots: &Roots) -> ClientConfig {
+    let roots = RootCertStore { roots: roots.anchors.clone() };
+    let mut config =
+        ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(TlsClock(Arc::new(SystemClock))))
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider has TLS 1.3 suites and groups")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HBONE.to_vec()];
     config
 }

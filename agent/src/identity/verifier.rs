@@ -1,25 +1,18 @@
 //! Whom a workload accepts on the other side.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use culvert_policy::SpiffeId;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::verify_tls13_signature,
-    pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 
-use super::{LeafFault, peer, tls};
-
-/// The roots that certificates must chain to, and the trust domains that they may carry.
-pub struct Trust {
-    roots: Vec<TrustAnchor<'static>>,
-    /// Our own first; those behind it are its aliases.
-    trust_domains: Vec<Arc<str>>,
-}
+use super::{LeafFault, Trust, tls, trust::Shown};
 
 /// What is wrong with the other side's certificate, where rustls has no word for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,58 +39,6 @@ pub enum PeerFault {
     /// The chain breaks a rule of X.509.
     #[error("the certificate chain is not valid: {0}")]
     Chain(webpki::Error),
-}
-
-impl Trust {
-    /// Trusts what these roots signed for `trust_domain`.
-    pub fn new<'a>(
-        trust_domain: &str,
-        roots: impl IntoIterator<Item = &'a CertificateDer<'static>>,
-    ) -> Result<Self, webpki::Error> {
-        let anchors = roots.into_iter().map(|root| Ok(webpki::anchor_from_trusted_cert(root)?.to_owned()));
-        Ok(Self { roots: anchors.collect::<Result<_, _>>()?, trust_domains: vec![trust_domain.into()] })
-    }
-
-    /// Whether `id` is of our trust domain; the error is what it should have been.
-    pub(super) fn is_ours(&self, id: &SpiffeId) -> Result<(), Arc<str>> {
-        if self.trust_domains.contains(&id.trust_domain) {
-            return Ok(());
-        }
-        Err(self.trust_domains[0].clone())
-    }
-
-    /// The identity that a certificate proves, for whoever can also sign with its key.
-    fn identify(&self, shown: &Shown<'_>, usage: KeyUsage) -> Result<SpiffeId, CertificateError> {
-        let leaf = EndEntityCert::try_from(shown.leaf).map_err(chain_error)?;
-        let algorithms = tls::algorithms().all;
-        leaf.verify_for_usage(algorithms, &self.roots, shown.intermediates, shown.now, usage, None, None)
-            .map_err(chain_error)?;
-        let found = peer::workload_of(shown.leaf).map_err(PeerFault::from)?;
-        self.is_ours(&found)
-            .map_err(|expected| PeerFault::ForeignTrustDomain { expected, found: found.clone() })?;
-        Ok(found)
-    }
-}
-
-/// What the other side shows, and when.
-struct Shown<'a> {
-    leaf: &'a CertificateDer<'a>,
-    intermediates: &'a [CertificateDer<'a>],
-    now: UnixTime,
-}
-
-/// In the words that make rustls send the alert which RFC 8446, section 6.2 has for it. A signature that is not our
-/// root's is an authority that merely has the name of ours.
-fn chain_error(error: webpki::Error) -> CertificateError {
-    use webpki::Error as E;
-    match error {
-        E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
-        E::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
-        E::CertNotValidYet { time, not_before } => CertificateError::NotValidYetContext { time, not_before },
-        E::BadDer | E::BadDerTime | E::TrailingData(_) => CertificateError::BadEncoding,
-        E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
-        other => PeerFault::Chain(other).into(),
-    }
 }
 
 impl From<PeerFault> for CertificateError {
@@ -157,7 +98,7 @@ pub(super) struct OneWorkload {
 
 impl OneWorkload {
     fn check(&self, found: SpiffeId) -> Result<(), PeerFault> {
-        if found == self.expected {
+        if self.trust.is_same(&found, &self.expected) {
             return Ok(());
         }
         Err(PeerFault::WrongIdentity { expected: self.expected.clone(), found })
@@ -203,9 +144,3 @@ impl ServerCertVerifier for OneWorkload {
 
 const TLS12_IS_OFF: rustls::Error =
     rustls::Error::PeerIncompatible(rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig);
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("trust_domains", &self.trust_domains).finish_non_exhaustive()
-    }
-}

@@ -2,11 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use arc_swap::ArcSwap;
 use culvert_policy::SpiffeId;
 use rustls::{
     ClientConfig, ServerConfig, SignatureScheme,
@@ -14,36 +13,43 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Certificate, Clock, IssueError, Trust,
+    Certificate, Clock, IdentityReport, IssueFault, Trust,
+    failing::Failing,
     renewal::Renewal,
     tls::{self, ALPN_HBONE, ALPN_SIDECAR},
     verifier::{AnyWorkload, OneWorkload},
 };
 
-/// A service account's identity with its newest certificate.
+/// How long a connection waits for a pod's first certificate: an authority near by needs a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A service account's identity with its newest certificate, as soon as there is one.
 pub struct Workload {
     id: SpiffeId,
     trust: Arc<Trust>,
     newest: Arc<Newest>,
     hbone_acceptor: Arc<ServerConfig>,
-    renewal: Mutex<Renewal>,
+    state: Mutex<State>,
+}
+
+/// What has become of the requests for certificates.
+#[derive(Debug)]
+struct State {
+    renewal: Renewal,
+    failing: Option<(IssueFault, Failing)>,
 }
 
 impl Workload {
-    pub(super) fn new(
-        id: SpiffeId,
-        certificate: Certificate,
-        trust: Arc<Trust>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let renewal = Mutex::new(Renewal::of(&certificate));
-        let newest =
-            Arc::new(Newest { certificate: ArcSwap::from_pointee(certificate), clock: clock.clone() });
+    /// Without a certificate.
+    pub(super) fn new(id: SpiffeId, trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Self {
+        let newest = Arc::new(Newest { certificate: watch::Sender::new(None), clock: clock.clone() });
         let verifier = Arc::new(AnyWorkload(trust.clone()));
         let hbone_acceptor = Arc::new(tls::server_config(clock, verifier, newest.clone(), ALPN_HBONE));
-        Self { id, trust, newest, hbone_acceptor, renewal }
+        let state = Mutex::new(State { renewal: Renewal::first(), failing: None });
+        Self { id, trust, newest, hbone_acceptor, state }
     }
 
     /// Who it is.
@@ -51,14 +57,32 @@ impl Workload {
         &self.id
     }
 
-    /// The newest certificate.
-    pub fn certificate(&self) -> Arc<Certificate> {
-        self.newest.certificate.load_full()
+    /// The newest certificate; none before the first was issued.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.newest.certificate.borrow().clone()
     }
 
-    /// The newest certificate, unless it has expired.
+    /// The newest certificate, if it holds.
     pub fn valid_certificate(&self) -> Option<Arc<Certificate>> {
-        Some(self.certificate()).filter(|newest| newest.holds_at(self.newest.clock.now()))
+        self.newest.at(self.newest.clock.now())
+    }
+
+    /// The newest certificate, as it changes.
+    pub fn certificates(&self) -> watch::Receiver<Option<Arc<Certificate>>> {
+        self.newest.certificate.subscribe()
+    }
+
+    /// Waits until there is a certificate.
+    pub async fn ready(&self) {
+        // It fails only without its sender, which is this.
+        let _ = self.certificates().wait_for(Option::is_some).await;
+    }
+
+    /// Lets a pod's first connections wait for its first certificate, for a moment. Whoever finds none then is refused.
+    pub async fn first_certificate(&self) {
+        if self.certificate().is_none() {
+            let _ = timeout(PATIENCE, self.ready()).await;
+        }
     }
 
     /// For the server's side of HBONE: every workload of the mesh is let in.
@@ -81,66 +105,99 @@ impl Workload {
         Arc::new(tls::client_config(self.newest.clock.clone(), verifier, self.newest.clone(), alpn))
     }
 
-    /// Renews the certificate if it is time, and says how long from `now` to look again. The old certificate stays
-    /// until there is a new one.
-    pub(super) fn renew_if_due(
-        &self,
-        now: SystemTime,
-        issue: impl FnOnce(&SpiffeId) -> Result<Certificate, IssueError>,
-    ) -> Duration {
-        let mut renewal = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
-        let clock_was_set_back = self.certificate().not_before > now;
-        if renewal.wait(now).is_zero() || clock_was_set_back {
-            *renewal = self.renew(*renewal, now, issue);
-        }
-        renewal.wait(now)
+    /// When its next certificate is to be asked for.
+    pub(super) fn renewal(&self) -> Renewal {
+        self.state().renewal
     }
 
-    fn renew(
-        &self,
-        renewal: Renewal,
-        now: SystemTime,
-        issue: impl FnOnce(&SpiffeId) -> Result<Certificate, IssueError>,
-    ) -> Renewal {
-        match issue(&self.id) {
-            Ok(certificate) => {
-                tracing::debug!(id = %self.id, ?certificate, "certificate renewed");
-                let renewal = Renewal::of(&certificate);
-                self.newest.certificate.store(Arc::new(certificate));
-                renewal
-            }
-            Err(error) => {
-                let held = self.certificate();
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(id = %self.id, ?held, error, "cannot renew the certificate, keeping the one there is");
-                renewal.after_failure(now)
-            }
+    /// Shows `certificate` from now on.
+    pub(super) fn renew(&self, certificate: Certificate, now: SystemTime, spread: f64) {
+        let mut state = self.state();
+        state.renewal = state.renewal.after_success(&certificate, now, spread);
+        state.failing = None;
+        self.newest.certificate.send_replace(Some(Arc::new(certificate)));
+    }
+
+    /// The authority is away: whatever certificate there is stays.
+    pub(super) fn put_off(&self, now: SystemTime) {
+        let mut state = self.state();
+        state.renewal = state.renewal.after_outage(now);
+    }
+
+    /// No certificate could be had, for a reason of this identity's own: whatever there is stays.
+    pub(super) fn refuse(&self, fault: IssueFault, error: String, now: SystemTime, spread: f64) {
+        let mut state = self.state();
+        state.renewal = state.renewal.after_refusal(now, spread);
+        let since = state.failing.take().map_or(now, |(_, failing)| failing.since);
+        state.failing = Some((fault, Failing { since, error }));
+    }
+
+    /// The trusted roots have changed: a certificate that they do not cover is renewed soon.
+    pub(super) fn rejudge(&self, now: SystemTime, spread: f64) {
+        let Some(held) = self.valid_certificate() else { return };
+        if let Err(error) = self.trust.covers(held.chain(), now) {
+            tracing::debug!(id = %self.id, %error, "the certificate is no longer trusted");
+            let mut state = self.state();
+            state.renewal = state.renewal.hastened(now, spread);
         }
+    }
+
+    /// Why it has been failing for more than a moment, if so.
+    pub(super) fn complaint(&self) -> Option<(IssueFault, String)> {
+        let state = self.state();
+        let lasts = state.renewal.refusals() >= MANY_REFUSALS;
+        state.failing.as_ref().filter(|_| lasts).map(|(fault, failing)| (*fault, failing.error.clone()))
+    }
+
+    /// For people. `outage` is why the authority is away, if it is.
+    pub(super) fn report(&self, now: SystemTime, outage: Option<&Failing>) -> IdentityReport {
+        let state = self.state();
+        let outage = outage.filter(|_| state.renewal.wait(now).is_zero());
+        let failing = state.failing.as_ref().map(|(_, failing)| failing).or(outage);
+        let certificate = self.certificate();
+        IdentityReport {
+            id: self.id.clone(),
+            not_after: certificate.as_ref().map(|held| held.not_after()),
+            next_renewal: Some(state.renewal.due()),
+            failing_since: failing.map(|failing| failing.since),
+            error: failing.map(|failing| failing.error.clone()),
+            held: certificate.is_some_and(|held| held.holds_at(now)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// An authority may learn of a new pod later than its agent: a person is told when that does not pass.
+const MANY_REFUSALS: u32 = 3;
+
 /// Shows the newest certificate, and none at all once it has expired.
 struct Newest {
-    certificate: ArcSwap<Certificate>,
+    certificate: watch::Sender<Option<Arc<Certificate>>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Newest {
-    fn at(&self, now: SystemTime) -> Option<Arc<CertifiedKey>> {
-        let certificate = self.certificate.load();
-        certificate.holds_at(now).then(|| certificate.key.clone())
+    fn at(&self, now: SystemTime) -> Option<Arc<Certificate>> {
+        self.certificate.borrow().clone().filter(|certificate| certificate.holds_at(now))
+    }
+
+    fn key(&self) -> Option<Arc<CertifiedKey>> {
+        self.at(self.clock.now()).map(|certificate| certificate.key.clone())
     }
 }
 
 impl ResolvesServerCert for Newest {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.at(self.clock.now())
+        self.key()
     }
 }
 
 impl ResolvesClientCert for Newest {
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.at(self.clock.now())
+        self.key()
     }
 
     fn has_certs(&self) -> bool {
@@ -150,7 +207,7 @@ impl ResolvesClientCert for Newest {
 
 impl fmt::Debug for Newest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.certificate.load().fmt(f)
+        self.certificate.borrow().fmt(f)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use culvert_abi::Event;
+use tokio::io::Interest;
 
 use crate::sys;
 
@@ -17,7 +18,7 @@ impl Events {
 
     /// Hands events on for ever.
     pub async fn run(mut self, mut each: impl FnMut(&Event)) -> io::Result<()> {
-        let readiness = sys::readiness(&self.0)?;
+        let readiness = sys::readiness(&self.0, Interest::READABLE)?;
         loop {
             let mut ready = readiness.readable().await?;
             while let Some(bytes) = self.0.next() {

@@ -4,6 +4,7 @@ use std::io;
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
+use tokio::io::Interest;
 
 use crate::sys;
 
@@ -17,7 +18,7 @@ impl KernelLog {
 
     /// Hands lines on for ever.
     pub async fn run(mut self) -> io::Result<()> {
-        let readiness = sys::readiness(&self.0)?;
+        let readiness = sys::readiness(&self.0, Interest::READABLE)?;
         loop {
             let mut ready = readiness.readable().await?;
             self.0.flush();

@@ -40,13 +40,13 @@ pub struct MapsError {
 }
 
 impl MapsError {
-    fn of(map: &'static str) -> impl Fn(MapError) -> Self {
-        move |source| Self { map, source }
-    }
-
-    /// Whether the map had no room: nothing else is wrong with it.
+    /// Whether the map had no room left.
     pub fn is_full(&self) -> bool {
         is_full(&self.source)
+    }
+
+    fn of(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self { map, source }
     }
 
     fn missing(map: &'static str) -> Self {
@@ -152,6 +152,14 @@ impl ControlMaps {
         }
         wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::STRICT)));
         self.ports.replace(addresses, wanted).map_err(MapsError::of(PORTS))
+    }
+
+    /// Forgets what connections of a pod were about to go where, as nobody will accept them any more.
+    pub fn remove_origins(&mut self, netns: u64) -> Result<(), MapsError> {
+        let mut origins = self.for_workers()?.open()?.origins.into_inner();
+        let left: Vec<FlowKey> =
+            origins.keys().filter_map(Result::ok).filter(|key| key.netns == netns).collect();
+        left.iter().try_for_each(|key| ignore_missing(origins.remove(key))).map_err(MapsError::of(ORIGINS))
     }
 
     /// Brings the peer map up to date. What does not fit is captured, and decided by the agent; true if that is so.

@@ -87,6 +87,11 @@ impl Pins {
         remove(self.root.join(PODS).join(netns.to_string()))
     }
 
+    /// The names of the node-wide links.
+    pub fn links(&self) -> Result<Vec<String>, PinError> {
+        names(&self.root.join(LINKS))
+    }
+
     /// The pods that have a link, by the cookies of their network namespaces.
     pub fn pods(&self) -> Result<Vec<u64>, PinError> {
         Ok(names(&self.root.join(PODS))?.iter().filter_map(|name| name.parse().ok()).collect())
@@ -94,7 +99,7 @@ impl Pins {
 
     /// Whether anything is pinned: an earlier agent's programs are in force.
     pub fn is_empty(&self) -> Result<bool, PinError> {
-        Ok(names(&self.root.join(LINKS))?.is_empty() && self.pods()?.is_empty())
+        Ok(self.links()?.is_empty() && self.pods()?.is_empty())
     }
 
     /// Detaches everything and removes the directory.

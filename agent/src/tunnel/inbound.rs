@@ -41,6 +41,7 @@ async fn tunnel(enrolled: Rc<Enrolled>, stream: TcpStream, from: SocketAddr, pla
 
 async fn secure(enrolled: &Enrolled, stream: TcpStream) -> Result<Secured, Failure> {
     dial::watch_peer(&stream).map_err(|error| dial::exhausted(&error))?;
+    enrolled.workload.first_certificate().await;
     Secured::accept(enrolled.workload.hbone_acceptor(), stream, HANDSHAKE).await
 }
 

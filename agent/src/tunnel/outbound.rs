@@ -1,7 +1,7 @@
 //! From a pod's application to its peer. The way is chosen once: a connection that is open goes on as it is when the
 //! cluster would choose otherwise by now. What must end then, the server's side ends.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use culvert_policy::{Reason, SpiffeId, Transport};
 use tokio::net::TcpStream;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cluster::{Route, Verdict},
+    identity::Certificate,
     observe::{Direction, Record},
 };
 
@@ -109,6 +110,7 @@ async fn sidecar(
     identity: &SpiffeId,
     record: &Record,
 ) -> Result<Far, Failure> {
+    certificate(enrolled).await?;
     let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, endpoint).await?;
     let secured = Secured::connect(enrolled.workload.sidecar_connector(identity), tcp).await?;
     record.learn(|line| line.peer_identity = Some(secured.peer().id().clone()));
@@ -123,7 +125,7 @@ async fn hbone(
     record: &Record,
 ) -> Result<Far, Failure> {
     let peer = SocketAddr::new(endpoint.ip(), enrolled.hbone_port);
-    let shown = enrolled.workload.valid_certificate().map(Shown).ok_or(Reason::NoCertificate)?;
+    let shown = Shown(certificate(enrolled).await?);
     let key = Key { peer, identity: identity.clone(), shown };
     let mut attempts = ATTEMPTS;
     loop {
@@ -141,6 +143,12 @@ async fn hbone(
             }
         }
     }
+}
+
+/// What the pod shows. A server may not tell at once that it was shown nothing, and must get no byte then.
+async fn certificate(enrolled: &Enrolled) -> Result<Arc<Certificate>, Failure> {
+    enrolled.workload.first_certificate().await;
+    enrolled.workload.valid_certificate().ok_or_else(|| Reason::NoCertificate.into())
 }
 
 /// A tunnel may be about to close when it is chosen; the next one is new.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use culvert_policy::{Labels, Meta, PeerStatus, announced_status, capture_wish};
+use culvert_policy::{Labels, Meta, PeerStatus, announced_status, capture_wish, is_captured};
 use serde::Deserialize;
 
 use super::{Addresses, DEFAULT_SERVICE_ACCOUNT, Invalid};
@@ -22,10 +22,14 @@ pub(in crate::cluster) struct Pod {
     pub(in crate::cluster) wish: Option<bool>,
     /// What it can speak, by what is written on it.
     pub(in crate::cluster) announced: PeerStatus,
+    /// Whether its agent's word that it is captured is written on it.
+    pub(in crate::cluster) captured: bool,
     pub(in crate::cluster) service_account: Arc<str>,
     pub(in crate::cluster) node: Option<Arc<str>>,
     pub(in crate::cluster) host_network: bool,
     pub(in crate::cluster) running: bool,
+    /// None of its containers will run again.
+    pub(in crate::cluster) ended: bool,
     pub(in crate::cluster) addresses: Addresses,
 }
 
@@ -78,16 +82,19 @@ impl TryFrom<PodFields> for Pod {
         let spec = document.spec.unwrap_or_default();
         let status = document.status.unwrap_or_default();
         let service_account = spec.service_account_name.filter(|name| !name.0.is_empty());
+        let phase = status.phase.as_ref().map(|phase| &*phase.0);
         Ok(Self {
             meta,
             uid: metadata.uid.unwrap_or_default().into(),
             wish: capture_wish(&labels),
             announced: announced_status(&labels, &annotations.0),
+            captured: is_captured(&annotations.0),
             labels,
             service_account: service_account.map_or_else(|| intern::text(DEFAULT_SERVICE_ACCOUNT), |it| it.0),
             node: spec.node_name.map(|name| name.0),
             host_network: spec.host_network.unwrap_or_default(),
-            running: status.phase.as_ref().is_some_and(|phase| *phase.0 == *"Running"),
+            running: phase == Some("Running"),
+            ended: matches!(phase, Some("Succeeded" | "Failed")),
             addresses: addresses(&status)?,
         })
     }

@@ -45,16 +45,42 @@ fn a_namespaces_wish_counts_as_soon_as_it_is_known() {
 }
 
 #[test]
-fn a_local_pod_runs_on_the_node_and_has_an_address() {
-    let mut moved = pod("ns", "p", "10.0.0.1", true);
-    moved["spec"]["nodeName"] = json!("b");
-    let mut pending = pod("ns", "p", "10.0.0.1", true);
-    pending["status"]["phase"] = json!("Pending");
-    let mut nowhere = pod("ns", "p", "10.0.0.1", true);
-    nowhere["status"]["podIPs"] = json!([]);
-    for value in [moved, pending, nowhere] {
+fn a_local_pod_is_bound_to_the_node_and_has_not_ended() {
+    let with = |pointer: &str, value: Value| {
+        let mut changed = pod("ns", "p", "10.0.0.1", true);
+        *changed.pointer_mut(pointer).expect("the field is there") = value;
+        changed
+    };
+    let moved = with("/spec/nodeName", json!("b"));
+    let unbound = with("/spec/nodeName", json!(null));
+    for value in
+        [moved, unbound, with("/status/phase", json!("Succeeded")), with("/status/phase", json!("Failed"))]
+    {
         assert!(!is_local(&index(std::slice::from_ref(&value))), "{value}");
     }
+    let mut terminating = pod("ns", "p", "10.0.0.1", true);
+    terminating["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    for value in
+        [with("/status", json!({"phase": "Pending"})), with("/status/podIPs", json!([])), terminating]
+    {
+        assert!(is_local(&index(std::slice::from_ref(&value))), "{value}");
+    }
+}
+
+#[test]
+fn what_is_written_of_its_capture_is_told_of_each_pod_of_the_node() {
+    let mut captured = pod("ns", "captured", "10.0.0.1", false);
+    captured["metadata"]["annotations"] = json!({"culvert.io/captured": "true"});
+    let mut elsewhere = captured.clone();
+    elsewhere["metadata"]["name"] = json!("elsewhere");
+    elsewhere["spec"]["nodeName"] = json!("b");
+    let other = pod("ns", "other", "10.0.0.2", true);
+    let index = index(&[captured, elsewhere, other]);
+    let told: Vec<_> = index.announcements("a").map(|it| (it.pod.to_string(), it.uid, it.captured)).collect();
+    assert_eq!(
+        told,
+        [("ns/captured".into(), "captured".into(), true), ("ns/other".into(), "other".into(), false)]
+    );
 }
 
 #[test]

@@ -15,14 +15,10 @@ use culvert_policy::SpiffeId;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
-use rustls::{
-    crypto::aws_lc_rs::sign::any_ecdsa_type,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    sign::CertifiedKey,
-};
+use rustls::pki_types::CertificateDer;
 use zeroize::Zeroize;
 
-use super::{Certificate, IssueError, Issuer, Trust};
+use super::{Certificate, IssueError, Trust, certificate::certified_key};
 pub use error::AuthorityError;
 use root::Root;
 pub use root::RootFault;
@@ -89,8 +85,14 @@ impl Authority {
     }
 }
 
-impl Issuer for Authority {
-    fn issue(&self, id: &SpiffeId, lifetime: Duration, now: SystemTime) -> Result<Certificate, IssueError> {
+impl Authority {
+    /// A new key and a certificate for it: valid from `now` for at most `lifetime`.
+    pub fn issue(
+        &self,
+        id: &SpiffeId,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<Certificate, IssueError> {
         self.trust
             .is_ours(id)
             .map_err(|expected| IssueError::ForeignTrustDomain { expected, found: id.clone() })?;
@@ -100,19 +102,16 @@ impl Issuer for Authority {
         let sign_error = |source| IssueError::Sign { id: id.clone(), source };
         let mut pair = KeyPair::generate().map_err(sign_error)?;
         let leaf = self.sign(id, &pair, not_before, not_after).map_err(sign_error)?;
-        let key = tls_key(leaf, &pair).map_err(|source| IssueError::Key { id: id.clone(), source });
+        let key =
+            certified_key(vec![leaf], &pair).map_err(|source| IssueError::Key { id: id.clone(), source });
         pair.zeroize();
         Ok(Certificate { key: Arc::new(key?), issued: now, not_before, not_after })
     }
 
-    fn trust(&self) -> Arc<Trust> {
+    /// The authority's root as the one to trust.
+    pub fn trust(&self) -> Arc<Trust> {
         self.trust.clone()
     }
-}
-
-fn tls_key(leaf: CertificateDer<'static>, pair: &KeyPair) -> Result<CertifiedKey, rustls::Error> {
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialized_der()));
-    Ok(CertifiedKey::new(vec![leaf], any_ecdsa_type(&der)?))
 }
 
 impl fmt::Debug for Authority {

@@ -15,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::mesh::{DAY, TRUST_DOMAIN, id};
-use crate::identity::{Authority, AuthorityError, Certificate, IssueError, Issuer, RootFault, tls};
+use crate::identity::{Authority, AuthorityError, Certificate, IssueError, RootFault, tls};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -13,8 +13,8 @@ fn identities() -> Identities {
 }
 
 fn sleep_to_httpbin(identities: &Identities) -> Pair {
-    let client = identities.workload(&id("sleep")).unwrap();
-    let server = identities.workload(&id("httpbin")).unwrap();
+    let client = identities.ready_workload(&id("sleep"));
+    let server = identities.ready_workload(&id("httpbin"));
     Pair::connect(client.hbone_connector(server.id()), server.hbone_acceptor())
 }
 
@@ -41,8 +41,8 @@ fn the_key_exchange_is_post_quantum() {
 #[test]
 fn nothing_is_resumed() {
     let identities = identities();
-    let client = identities.workload(&id("sleep")).unwrap();
-    let server = identities.workload(&id("httpbin")).unwrap();
+    let client = identities.ready_workload(&id("sleep"));
+    let server = identities.ready_workload(&id("httpbin"));
     let connector = client.hbone_connector(server.id());
     for _ in 0..2 {
         let pair = Pair::connect(connector.clone(), server.hbone_acceptor());
@@ -53,7 +53,7 @@ fn nothing_is_resumed() {
 #[test]
 fn the_first_flight_names_nobody() {
     let identities = identities();
-    let client = identities.workload(&id("sleep")).unwrap();
+    let client = identities.ready_workload(&id("sleep"));
     let connector = client.hbone_connector(&id("httpbin"));
     let mut pair = Pair::unconnected(connector, client.hbone_acceptor());
     let mut hello = Vec::new();
@@ -68,15 +68,15 @@ fn the_first_flight_names_nobody() {
 #[test]
 fn sidecars_and_tunnels_do_not_mix() {
     let identities = identities();
-    let client = identities.workload(&id("sleep")).unwrap();
-    let server = identities.workload(&id("httpbin")).unwrap();
+    let client = identities.ready_workload(&id("sleep"));
+    let server = identities.ready_workload(&id("httpbin"));
     let pair = Pair::connect(client.sidecar_connector(server.id()), server.hbone_acceptor());
     assert_eq!(pair.peers(), (Err(Reason::HandshakeFailed), Err(Reason::HandshakeFailed)));
 }
 
 #[test]
 fn what_is_not_tls_ends_the_handshake() {
-    let server = identities().workload(&id("httpbin")).unwrap();
+    let server = identities().ready_workload(&id("httpbin"));
     let plaintext = b"GET / HTTP/1.1\r\n\r\n".to_vec();
     let endless_record = [&[22, 3, 1, 0xff, 0xff][..], &vec![0; 1 << 16]].concat();
     let endless_hello =
@@ -97,7 +97,7 @@ fn what_is_not_tls_ends_the_handshake() {
 #[test]
 fn a_handshake_may_come_byte_by_byte() {
     let identities = identities();
-    let workload = identities.workload(&id("httpbin")).unwrap();
+    let workload = identities.ready_workload(&id("httpbin"));
     let mut pair = Pair::unconnected(workload.hbone_connector(workload.id()), workload.hbone_acceptor());
     let mut hello = Vec::new();
     pair.client.connection.write_tls(&mut hello).unwrap();
@@ -112,7 +112,7 @@ fn a_handshake_may_come_byte_by_byte() {
 #[test]
 fn an_unfinished_handshake_proves_nobody() {
     let identities = identities();
-    let client = identities.workload(&id("sleep")).unwrap();
+    let client = identities.ready_workload(&id("sleep"));
     let connection =
         rustls::ClientConnection::new(client.hbone_connector(&id("httpbin")), crate::identity::server_name())
             .unwrap();
@@ -141,7 +141,7 @@ fn nothing_printed_holds_a_key() {
     let authority = Authority::in_dir(dir.path(), TRUST_DOMAIN).unwrap();
     let of_authority = format!("{authority:?}");
     let identities = Identities::new(authority, Duration::from_hours(1));
-    let workload = identities.workload(&id("sleep")).unwrap();
+    let workload = identities.ready_workload(&id("sleep"));
     let configs = (workload.hbone_connector(&id("httpbin")), workload.hbone_acceptor());
     let printed =
         format!("{of_authority} {identities:?} {workload:?} {:?} {configs:?}", workload.certificate());

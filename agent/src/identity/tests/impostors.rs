@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 use super::mesh::{DAY, Pair, TRUST_DOMAIN, id};
 use crate::identity::{
-    Authority, Identities, Issuer as _, SystemClock, Trust, Workload, tls, tls_detail,
+    Authority, Identities, SystemClock, Trust, Workload, tls, tls_detail,
     verifier::{AnyWorkload, OneWorkload},
 };
 
@@ -43,7 +43,7 @@ impl Mesh {
     }
 
     fn workload(&self, service_account: &str) -> Arc<Workload> {
-        self.identities.workload(&id(service_account)).unwrap()
+        self.identities.ready_workload(&id(service_account))
     }
 
     /// A client that shows `certificate` and would accept our server `httpbin`.

@@ -75,8 +75,8 @@ impl Mesh {
     pub(super) fn with(client: IpAddr, server: IpAddr, clients: &Identities, servers: Identities) -> Self {
         let inbound = listener(server);
         let hbone = inbound.local_addr().unwrap();
-        let sleep = Node::new("sleep", clients.workload(&id("sleep")).unwrap(), client, None, hbone.port());
-        let workload = servers.workload(&id("httpbin")).unwrap();
+        let sleep = Node::new("sleep", clients.ready_workload(&id("sleep")), client, None, hbone.port());
+        let workload = servers.ready_workload(&id("httpbin"));
         let httpbin = Node::new("httpbin", workload, server, Some(inbound), hbone.port());
         Self { client: sleep, server: httpbin, identities: servers, hbone }
     }

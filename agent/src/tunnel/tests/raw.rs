@@ -26,7 +26,7 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     pub(super) async fn open(mesh: &Mesh) -> Self {
-        let workload = mesh.identities.workload(&id("sleep")).unwrap();
+        let workload = mesh.identities.ready_workload(&id("sleep"));
         let tcp = dial(mesh).await;
         let local = tcp.local_addr().unwrap();
         let connector = TlsConnector::from(workload.hbone_connector(&id("httpbin")));
@@ -73,7 +73,7 @@ async fn dial(mesh: &Mesh) -> TcpStream {
 
 /// Why an agent gets no stream that trusts the server, but shows the certificate of `foreign`.
 pub(super) async fn refusal(mesh: &Mesh, foreign: &Workload) -> Reason {
-    let trusted = mesh.identities.workload(&id("sleep")).unwrap().hbone_connector(&id("httpbin"));
+    let trusted = mesh.identities.ready_workload(&id("sleep")).hbone_connector(&id("httpbin"));
     let mut config = rustls::ClientConfig::clone(&trusted);
     config.client_auth_cert_resolver =
         foreign.hbone_connector(&id("httpbin")).client_auth_cert_resolver.clone();

@@ -44,7 +44,7 @@ async fn a_server_that_is_somebody_else_gets_no_byte() {
 #[tokio::test]
 async fn a_client_whose_certificate_is_refused_says_so() {
     let mesh = Mesh::new();
-    let foreign = identities().workload(&id("sleep")).unwrap();
+    let foreign = identities().ready_workload(&id("sleep"));
     assert_eq!(raw::refusal(&mesh, &foreign).await, Reason::RefusedByPeer);
     assert_eq!(gist(&mesh.server.line().await), (Inbound, "refused", Reason::ForeignCa));
 }

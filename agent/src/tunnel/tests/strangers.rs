@@ -31,7 +31,7 @@ async fn a_handshake_without_end_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (tcp, _) = listener.accept().await.unwrap();
-    let workload = identities().workload(&id("httpbin")).unwrap();
+    let workload = identities().ready_workload(&id("httpbin"));
     let secured = soon(Secured::accept(workload.hbone_acceptor(), tcp, Duration::from_millis(1))).await;
     assert_eq!(secured.err().map(|failure| failure.reason), Some(Reason::Timeout));
 }

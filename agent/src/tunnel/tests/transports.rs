@@ -33,7 +33,7 @@ async fn plaintext_goes_straight_to_the_endpoint() {
 
 /// A workload with a sidecar, `service_account` by name, accepts a connection.
 async fn sidecar(mesh: &Mesh, listener: &TcpListener) -> std::io::Result<TlsStream<TcpStream>> {
-    let workload = mesh.identities.workload(&id("reviews")).unwrap();
+    let workload = mesh.identities.ready_workload(&id("reviews"));
     let mut config = rustls::ServerConfig::clone(&workload.hbone_acceptor());
     config.alpn_protocols = vec![b"istio".to_vec()];
     let (tcp, _) = soon(listener.accept()).await.unwrap();

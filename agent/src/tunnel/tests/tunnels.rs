@@ -51,7 +51,7 @@ async fn first_connections_at_once_share_one_tunnel() {
 async fn new_streams_show_the_new_certificate_and_old_ones_go_on() {
     let clock = Arc::new(Ahead::default());
     let authority = Authority::in_memory("cluster.local").unwrap();
-    let identities = Identities::with_clock(authority, Duration::from_hours(1), clock.clone());
+    let identities = Identities::with_clock(authority, Duration::from_hours(1), clock.clone(), || 0.0);
     let address = |last| Ipv4Addr::new(127, 0, 0, last).into();
     let mesh = Mesh::with(address(2), address(3), &identities.clone(), identities);
     let (mut old_client, mut old_server) = mesh.pair().await;
@@ -67,7 +67,7 @@ async fn new_streams_show_the_new_certificate_and_old_ones_go_on() {
 async fn an_expired_certificate_opens_no_stream_on_a_tunnel_that_is_there() {
     let clock = Arc::new(Ahead::default());
     let authority = Authority::in_memory("cluster.local").unwrap();
-    let identities = Identities::with_clock(authority, Duration::from_hours(1), clock.clone());
+    let identities = Identities::with_clock(authority, Duration::from_hours(1), clock.clone(), || 0.0);
     let address = |last| Ipv4Addr::new(127, 0, 0, last).into();
     let mesh = Mesh::with(address(2), address(3), &identities.clone(), identities);
     let (mut client, mut server) = mesh.pair().await;

@@ -1,5 +1,8 @@
 //! The life of an agent: start in order, follow the cluster, end in order.
 
+mod log;
+mod signals;
+
 use std::{
     io,
     sync::Arc,
@@ -16,22 +19,18 @@ use culvert::{
     tunnel::{Decide, Workers},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-    time::MissedTickBehavior,
-};
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{debug, info, warn};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::cli::{AgentOptions, LogFormat};
+pub(crate) use self::{log::init as init_log, signals::Signals};
+use crate::cli::{AgentOptions, IssuerOptions, Source};
 
 /// A third of what the kernel allows.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Serves a node until a signal ends it.
 pub(crate) fn agent(options: AgentOptions) -> Result<()> {
-    init_log(&options);
+    init_log(&options.log, options.log_format);
     let requirements = Requirements::check(options.cgroup_root.as_deref())?;
     raise_file_limit()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -91,7 +90,6 @@ async fn follow(
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let retry = enroller.next_retry();
         tokio::select! {
             name = signals.next() => {
                 info!(signal = name, "ending");
@@ -102,7 +100,7 @@ async fn follow(
                 enroller.release_ended().await?;
             }
             result = changes.changed() => result.context("the cluster's source ended")?,
-            () = until(retry) => {}
+            () = enroller.due() => enroller.release_ended().await?,
         }
         let revision = *changes.borrow_and_update();
         enroller.follow(Instant::now()).await?;
@@ -147,21 +145,25 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
 }
 
 fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {
+    let defaults = Settings::default();
     let cluster = Cluster::new(Index::new(Settings {
-        root_namespace: options.root_namespace.clone(),
-        trust_domain: options.trust_domain.clone(),
+        root_namespace: options.root_namespace.clone().unwrap_or(defaults.root_namespace),
+        trust_domain: options.trust_domain.clone().unwrap_or(defaults.trust_domain),
         captured: Captured::ByWish,
         ..Settings::default()
     }));
-    let mut manifests = ManifestDir::open(&options.manifests)?;
+    let Source::Manifests(directory) = &options.source else { anyhow::bail!("expected --manifests") };
+    let mut manifests = ManifestDir::open(directory)?;
     manifests.load(&cluster)?;
     Ok((cluster, manifests))
 }
 
 fn load_identities(options: &AgentOptions) -> Result<Identities> {
-    let authority = match &options.ca_dir {
-        Some(directory) => Authority::in_dir(directory, &options.trust_domain)?,
-        None => Authority::in_memory(&options.trust_domain)?,
+    let trust_domain = options.trust_domain.as_deref().unwrap_or("cluster.local");
+    let authority = match &options.issuer {
+        IssuerOptions::Own { directory: Some(directory) } => Authority::in_dir(directory, trust_domain)?,
+        IssuerOptions::Own { directory: None } => Authority::in_memory(trust_domain)?,
+        IssuerOptions::Service { .. } => anyhow::bail!("expected --ca-dir"),
     };
     Ok(Identities::new(authority, options.cert_lifetime))
 }
@@ -186,41 +188,4 @@ fn raise_file_limit() -> Result<()> {
     setrlimit(Resource::Nofile, raised)
         .map_err(io::Error::from)
         .context("cannot raise the limit of open files")
-}
-
-fn init_log(options: &AgentOptions) {
-    let filter = EnvFilter::new(&options.log);
-    let registry = tracing_subscriber::registry().with(filter);
-    match options.log_format {
-        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_ansi(false)).init(),
-        LogFormat::Json => {
-            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true)).init();
-        }
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The signals that end the agent.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

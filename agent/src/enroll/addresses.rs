@@ -1,0 +1,223 @@
+//! The addresses that a pod has inside, asked of the kernel: they are there before the kubelet publishes them.
+
+use std::{
+    io::{self, Read as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use crate::netns::Netns;
+
+/// The kernel answers at once; this only bounds a defect.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// As much as the kernel puts into one datagram (`NLMSG_GOODSIZE`, and more where the reader has room).
+const DATAGRAM: usize = 32 * 1024;
+
+/// An address of an interface, as rtnetlink(7) tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Configured {
+    pub(super) address: IpAddr,
+    interface: u32,
+    scope: u8,
+    flags: u32,
+}
+
+/// What a pod can be reached at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// At most one of each family, of the first interface that has one.
+    Settled(Vec<IpAddr>),
+    /// This one is still being checked for duplicates (RFC 4862, section 5.4), and cannot be used.
+    Tentative(IpAddr),
+}
+
+/// All addresses in a namespace.
+pub(super) fn configured(netns: &Netns) -> io::Result<Vec<Configured>> {
+    let mut socket = netns.route_socket()?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(&request())?;
+    let mut all = Vec::new();
+    let mut datagram = vec![0; DATAGRAM];
+    loop {
+        let length = socket.read(&mut datagram)?;
+        if !take_messages(&datagram[..length], &mut all)? {
+            return Ok(all);
+        }
+    }
+}
+
+/// Which of them are the pod's to the world.
+pub(super) fn global(all: &[Configured]) -> Found {
+    let mut own: Vec<&Configured> = all.iter().filter(|it| it.is_global()).collect();
+    own.sort_by_key(|it| it.interface);
+    if let Some(tentative) = own.iter().find(|it| it.flags & TENTATIVE != 0) {
+        return Found::Tentative(tentative.address);
+    }
+    let first = |v4: bool| own.iter().map(|it| it.address).find(|address| address.is_ipv4() == v4);
+    Found::Settled([first(true), first(false)].into_iter().flatten().collect())
+}
+
+impl Configured {
+    /// Neither loopback's, where services' addresses are put, nor a second one beside another, nor one that is taken.
+    const fn is_global(&self) -> bool {
+        self.scope == SCOPE_UNIVERSE
+            && self.interface != LOOPBACK
+            && self.flags & (SECONDARY | DUPLICATE) == 0
+    }
+}
+
+/// `struct nlmsghdr`, then `struct ifaddrmsg`, all zero: addresses of each family and interface.
+fn request() -> Vec<u8> {
+    let length = u32::try_from(HEADER + ADDRESS).expect("a few bytes");
+    let mut request = Vec::with_capacity(HEADER + ADDRESS);
+    request.extend(length.to_ne_bytes());
+    request.extend(GET_ADDRESS.to_ne_bytes());
+    request.extend((FLAG_REQUEST | FLAG_DUMP).to_ne_bytes());
+    request.resize(HEADER + ADDRESS, 0);
+    request
+}
+
+/// Reads the messages of a datagram; false after the last one of the answer.
+fn take_messages(mut rest: &[u8], all: &mut Vec<Configured>) -> io::Result<bool> {
+    while !rest.is_empty() {
+        let length = usize::try_from(u32_at(rest, 0)?).map_err(io::Error::other)?;
+        let body = rest.get(HEADER..length).ok_or_else(truncated)?;
+        match u16_at(rest, 4)? {
+            DONE => return Ok(false),
+            ERROR => return Err(kernel_error(body)),
+            NEW_ADDRESS => all.extend(address(body)?),
+            _ => {}
+        }
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+/// `struct ifaddrmsg` and its attributes. An IPv4 address of a point-to-point link has the peer's beside it.
+fn address(body: &[u8]) -> io::Result<Option<Configured>> {
+    let fixed = body.get(..ADDRESS).ok_or_else(truncated)?;
+    let (mut remote, mut local, mut flags) = (None, None, u32::from(fixed[2]));
+    let mut rest = &body[ADDRESS..];
+    while rest.len() >= ATTRIBUTE {
+        let length = usize::from(u16_at(rest, 0)?);
+        let value = rest.get(ATTRIBUTE..length).ok_or_else(truncated)?;
+        match u16_at(rest, 2)? {
+            ATTRIBUTE_ADDRESS => remote = ip(value),
+            ATTRIBUTE_LOCAL => local = ip(value),
+            ATTRIBUTE_FLAGS => flags = u32_at(value, 0)?,
+            _ => {}
+        }
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+    }
+    let interface = u32_at(fixed, 4)?;
+    Ok(local.or(remote).map(|address| Configured { address, interface, scope: fixed[3], flags }))
+}
+
+fn ip(value: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(value).ok().map(|octets| Ipv4Addr::from(octets).into());
+    let v6 = || <[u8; 16]>::try_from(value).ok().map(|octets| Ipv6Addr::from(octets).into());
+    v4().or_else(v6)
+}
+
+/// `struct nlmsgerr` begins with a negative error number.
+fn kernel_error(body: &[u8]) -> io::Error {
+    u32_at(body, 0).map_or_else(
+        |error| error,
+        |number| io::Error::from_raw_os_error(number.cast_signed().wrapping_neg()),
+    )
+}
+
+const fn aligned(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> io::Result<u16> {
+    bytes.get(at..at + 2).and_then(|it| it.try_into().ok()).map(u16::from_ne_bytes).ok_or_else(truncated)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> io::Result<u32> {
+    bytes.get(at..at + 4).and_then(|it| it.try_into().ok()).map(u32::from_ne_bytes).ok_or_else(truncated)
+}
+
+fn truncated() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the kernel's list of addresses is cut short")
+}
+
+/// Sizes of `struct nlmsghdr`, `struct ifaddrmsg` and `struct rtattr` (linux/netlink.h, if_addr.h, rtnetlink.h).
+const HEADER: usize = 16;
+const ADDRESS: usize = 8;
+const ATTRIBUTE: usize = 4;
+
+const GET_ADDRESS: u16 = libc::RTM_GETADDR;
+const NEW_ADDRESS: u16 = libc::RTM_NEWADDR;
+/// `NLMSG_ERROR` and `NLMSG_DONE`, `NLM_F_REQUEST` and `NLM_F_DUMP`, linux/netlink.h.
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const FLAG_REQUEST: u16 = 1;
+const FLAG_DUMP: u16 = 0x300;
+
+const ATTRIBUTE_ADDRESS: u16 = libc::IFA_ADDRESS;
+const ATTRIBUTE_LOCAL: u16 = libc::IFA_LOCAL;
+/// `IFA_FLAGS`: all the flags, of which `ifaddrmsg` has room for eight.
+const ATTRIBUTE_FLAGS: u16 = 8;
+const SECONDARY: u32 = libc::IFA_F_SECONDARY;
+const DUPLICATE: u32 = libc::IFA_F_DADFAILED;
+const TENTATIVE: u32 = libc::IFA_F_TENTATIVE;
+const SCOPE_UNIVERSE: u8 = libc::RT_SCOPE_UNIVERSE;
+/// The first interface of every namespace.
+const LOOPBACK: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str, interface: u32) -> Configured {
+        let address = address.parse().expect("an address");
+        Configured { address, interface, scope: SCOPE_UNIVERSE, flags: 0 }
+    }
+
+    fn settled(addresses: &[&str]) -> Found {
+        Found::Settled(addresses.iter().map(|text| text.parse().expect("an address")).collect())
+    }
+
+    #[test]
+    fn a_pod_has_one_address_of_each_family_and_its_first_interface() {
+        let all = [
+            Configured { scope: 254, ..at("127.0.0.1", 1) },
+            at("10.96.0.10", 1),
+            at("fd00::7", 3),
+            at("192.168.7.7", 3),
+            Configured { flags: SECONDARY, ..at("10.0.0.9", 2) },
+            at("10.0.0.7", 2),
+            Configured { scope: 253, ..at("fe80::1", 2) },
+            Configured { flags: DUPLICATE, ..at("fd00::9", 2) },
+        ];
+        assert_eq!(global(&all), settled(&["10.0.0.7", "fd00::7"]));
+        assert_eq!(global(&all[..2]), settled(&[]));
+    }
+
+    #[test]
+    fn an_address_that_is_still_checked_is_waited_for() {
+        let tentative = Configured { flags: TENTATIVE, ..at("fd00::7", 2) };
+        assert_eq!(global(&[at("10.0.0.7", 2), tentative]), Found::Tentative(tentative.address));
+    }
+
+    #[test]
+    fn the_kernel_tells_of_loopback() {
+        let all = configured(&Netns::current().expect("a namespace")).expect("it answers");
+        let loopback: IpAddr = Ipv4Addr::LOCALHOST.into();
+        assert!(all.iter().any(|it| it.address == loopback && it.interface == LOOPBACK), "{all:?}");
+        assert!(all.iter().all(|it| it.address != loopback || !it.is_global()));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_short_is_an_error() {
+        let whole = request();
+        for length in 1..whole.len() {
+            assert!(take_messages(&whole[..length], &mut Vec::new()).is_err(), "{length}");
+        }
+        let mut zero = whole;
+        zero[..4].fill(0);
+        assert!(take_messages(&zero, &mut Vec::new()).is_err(), "a length of zero would never end");
+    }
+}

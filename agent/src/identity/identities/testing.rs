@@ -1,0 +1,30 @@
+//! Identities without a task that rotates them: the authority is inside the process, and the test moves the clock.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use culvert_policy::SpiffeId;
+use futures::executor::block_on;
+
+use super::{Identities, Requests, Workload};
+
+impl Identities {
+    /// Asks for what is due at `now`, waits for all of it, and says how long from `now` the next is.
+    pub(crate) fn renew_due(&self, now: SystemTime) -> Duration {
+        let mut requests = Requests::default();
+        loop {
+            let nap = self.shared.ask_due(&mut requests, now);
+            let Some(answer) = block_on(requests.next()) else { return nap };
+            self.shared.settle(answer, now);
+        }
+    }
+
+    /// The workload with its first certificate.
+    pub(crate) fn ready_workload(&self, id: &SpiffeId) -> Arc<Workload> {
+        let workload = self.workload(id);
+        self.renew_due(self.shared.clock.now());
+        workload
+    }
+}

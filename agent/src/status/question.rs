@@ -1,0 +1,64 @@
+//! The asking side of the socket.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::Document;
+
+/// What is asked.
+pub(super) const STATUS: &[u8] = b"status\n";
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest answer that is read, in bytes: thousands of pods, each with a reason.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("no agent answers at {path}: {source}; is one running, and is --node or --socket right?", path = .path.display())]
+    Nobody {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Somebody listens and does not answer.
+    #[error("the agent at {path} does not answer: {source}", path = .path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The answer is not a status.
+    #[error("the agent at {path} is of another version: {source}", path = .path.display())]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// Asks the agent behind a socket how it is.
+pub fn ask(path: &Path) -> Result<Document, AskError> {
+    let nobody = |source| AskError::Nobody { path: path.to_owned(), source };
+    let stream = UnixStream::connect(path).map_err(nobody)?;
+    let answer = exchange(stream).map_err(|source| AskError::Silent { path: path.to_owned(), source })?;
+    serde_json::from_slice(&answer).map_err(|source| AskError::Foreign { path: path.to_owned(), source })
+}
+
+fn exchange(mut stream: UnixStream) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(STATUS)?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+}
