@@ -22,6 +22,7 @@
 mod agent;
 mod capture;
 mod cgroup;
+pub mod chart;
 pub mod helper;
 mod kube_proxy;
 mod log;

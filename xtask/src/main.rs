@@ -8,21 +8,28 @@ mod apt;
 mod bench;
 mod build;
 mod demo;
+mod e2e;
 mod ebpf;
+mod image;
 mod lint;
+mod manifest;
 mod places;
 mod setup;
 mod step;
 mod test;
+mod unavailable;
 mod vm;
+mod walkthrough;
 
 use step::{Interrupted, Steps};
+use unavailable::Unavailable;
 
 /// Builds, checks and tries Culvert.
 ///
 /// Each command installs what it misses on a Debian machine, says what it does, and removes what it made, also on
 /// Ctrl-C. The exit status is 0 when everything went well, 1 when a step failed, 2 for a mistake on the command
-/// line and 130 when it was interrupted.
+/// line, 69 when something is missing that is not installed from here (docker, kind), and 130 when it was
+/// interrupted.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
 struct Arguments {
@@ -44,6 +51,12 @@ enum Command {
     Test(test::Options),
     /// Measure throughput, latency and cost beside a direct connection; needs root and an idle machine
     Bench(bench::Options),
+    /// Render the plain Kubernetes manifests from the Helm chart
+    Manifest(manifest::Options),
+    /// Build the container image, by docker, podman or buildah
+    Image(image::Options),
+    /// Install, try and remove Culvert on a cluster made by kind; needs docker or podman, kind and kubectl
+    E2e(e2e::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +76,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&steps, &options),
         Command::Test(options) => test::run(&steps, &options),
         Command::Bench(options) => bench::run(&steps, &options),
+        Command::Manifest(options) => manifest::run(&steps, &options),
+        Command::Image(options) => image::run(&steps, &options),
+        Command::E2e(options) => e2e::run(&steps, &options),
     }
 }
 
@@ -73,5 +89,5 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(130);
     }
     eprintln!("error: {error:#}");
-    ExitCode::FAILURE
+    if error.is::<Unavailable>() { ExitCode::from(Unavailable::STATUS) } else { ExitCode::FAILURE }
 }

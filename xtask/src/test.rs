@@ -26,7 +26,7 @@ impl Options {
     const fn purposes(&self) -> &'static [Purpose] {
         match self.kernel {
             Some(_) => &[Purpose::Build, Purpose::Pods, Purpose::Kernels],
-            None => &[Purpose::Build, Purpose::Lint, Purpose::Pods, Purpose::Test],
+            None => &[Purpose::Build, Purpose::Lint, Purpose::Pods, Purpose::Test, Purpose::Deploy],
         }
     }
 }
@@ -65,7 +65,8 @@ fn nextest(filters: &[String]) -> Command {
     nextest.args(["run", "--release", "--workspace"]).args(filters);
     nextest
         .env("CULVERT_BIN", places::binary("culvert"))
-        .env("CULVERT_POD_BIN", places::binary("culvert-pod"));
+        .env("CULVERT_POD_BIN", places::binary("culvert-pod"))
+        .env("CULVERT_HELM", places::helm());
     nextest
 }
 

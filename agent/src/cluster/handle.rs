@@ -4,21 +4,31 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::watch;
 
-use super::{Index, Problem};
+use super::{
+    Index, Problem,
+    problem::{Problems, Reporter},
+    sources::{Sources, WatchStatus},
+};
 
 /// A cheap handle to one index. Readers do not wait for each other.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     index: Arc<RwLock<Index>>,
     revision: watch::Sender<u64>,
-    problems: Arc<Mutex<Vec<Problem>>>,
+    problems: Arc<Mutex<Problems>>,
+    sources: Arc<Sources>,
 }
 
 impl Cluster {
     /// A handle to this index.
     pub fn new(index: Index) -> Self {
         let revision = watch::Sender::new(index.revision());
-        Self { index: Arc::new(RwLock::new(index)), revision, problems: Arc::default() }
+        Self {
+            index: Arc::new(RwLock::new(index)),
+            revision,
+            problems: Arc::default(),
+            sources: Arc::default(),
+        }
     }
 
     /// The index, to ask. Not to be held across an await: a writer would wait for it, and all readers for the writer.
@@ -40,16 +50,30 @@ impl Cluster {
         self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
         result
     }
+
     /// What of the cluster's state could not be taken in, and is wrong still.
     pub fn problems(&self) -> Vec<Problem> {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
-    /// Replaces the list of problems; returns those that are new.
-    pub(super) fn report(&self, now: Vec<Problem>) -> Vec<Problem> {
-        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = now.iter().filter(|problem| !problems.contains(problem)).cloned().collect();
-        *problems = now;
-        new
+    /// How following each resource goes.
+    pub fn sources(&self) -> Vec<WatchStatus> {
+        let index = self.read();
+        self.sources.statuses(|kind| index.count(kind))
+    }
+
+    /// Whether the cluster's state is complete: each resource was listed once, or is not served, or may not be read.
+    pub fn synced(&self) -> watch::Receiver<bool> {
+        self.sources.synced()
+    }
+
+    /// Replaces one reporter's list of problems; returns those that are new.
+    pub(super) fn report(&self, reporter: Reporter, now: Vec<Problem>) -> Vec<Problem> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).report(reporter, now)
+    }
+
+    /// The progress of what is followed, to be kept by those who follow.
+    pub(super) fn progress(&self) -> &Sources {
+        &self.sources
     }
 }

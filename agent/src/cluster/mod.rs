@@ -18,6 +18,7 @@ mod intern;
 mod istio;
 mod local;
 pub mod manifests;
+mod mesh;
 mod model;
 mod multimap;
 mod namespaced;
@@ -26,10 +27,12 @@ mod peers;
 mod problem;
 mod route;
 mod settings;
+mod sources;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 mod workload;
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -41,11 +44,13 @@ pub use decode::{Rejected, decode, decode_json};
 pub use handle::Cluster;
 pub use index::Index;
 pub use local::{Announcement, NotEnrollable};
+pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
 pub use peers::{PeerChange, PeerTable};
-pub use problem::Problem;
+pub use problem::{Problem, Subject};
 pub use route::{Route, Verdict};
-pub use settings::{Captured, Settings};
+pub use settings::{Captured, Settings, TlsVersion};
+pub use sources::{WatchState, WatchStatus};
 
 /// A pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! What the operator says of the mesh.
+//! What holds for the whole mesh.
 
 /// The mesh's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,12 +7,25 @@ pub struct Settings {
     pub root_namespace: String,
     /// Of the SPIFFE identities.
     pub trust_domain: String,
+    /// Other trust domains whose identities count as the mesh's own.
+    pub trust_domain_aliases: Vec<String>,
     /// The DNS domain of Services.
     pub cluster_domain: String,
     /// Whether mTLS is chosen without a rule that asks for it.
     pub auto_mtls: bool,
+    /// The oldest version of TLS that the mesh's workloads speak with each other. HBONE is 1.3 in any case.
+    pub min_tls: TlsVersion,
     /// How it is known that a pod is enrolled and served.
     pub captured: Captured,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
 }
 
 /// How it is known that a pod is enrolled and served by an agent.
@@ -30,8 +43,10 @@ impl Default for Settings {
         Self {
             root_namespace: "istio-system".to_owned(),
             trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             auto_mtls: true,
+            min_tls: TlsVersion::Tls12,
             captured: Captured::ByAnnotation,
         }
     }

@@ -31,6 +31,7 @@ mod workload;
 mod tests;
 
 pub use authority::{Authority, AuthorityError, RootFault};
+pub(crate) use authority::{NewRoot, Signer, only_certificate};
 pub use ca_client::{AnswerFault, CaAddress, CaAddressError, CaClient, CaError};
 pub use certificate::Certificate;
 pub use clock::{Clock, SystemClock};
@@ -41,6 +42,7 @@ pub use pause::{Spread, system_spread};
 pub use peer::{LeafFault, VerifiedPeer};
 pub use report::IdentityReport;
 pub use roots::{RootReport, Roots};
+pub(crate) use tls::authority_config;
 pub use tls::server_name;
 pub use trust::Trust;
 pub use verifier::PeerFault;

@@ -12,7 +12,7 @@ use rustls::{
         CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, aws_lc_rs::cipher_suite, aws_lc_rs::kx_group,
     },
     pki_types::ServerName,
-    server::{NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
+    server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     version::TLS13,
 };
 
@@ -64,6 +64,14 @@ pub(super) fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config
+}
+
+/// For a certificate authority, whose callers prove themselves by a token instead of a certificate.
+pub(crate) fn authority_config(
+    clock: Arc<dyn Clock>,
+    certificate: Arc<dyn ResolvesServerCert>,
+) -> ServerConfig {
+    server_config(clock, Arc::new(NoClientAuth), certificate, ALPN_HBONE)
 }
 
 pub(super) fn client_config(

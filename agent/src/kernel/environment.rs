@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::statfs;
+use rustix::{
+    fs::statfs,
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+};
 
 use super::pins::BPFFS;
 
@@ -37,9 +40,16 @@ pub enum EnvironmentError {
         /// What is wrong with it.
         found: String,
     },
-    /// The BPF file system is not mounted.
-    #[error("no BPF file system at {BPFFS}; mount it with `mount -t bpf bpf {BPFFS}`")]
-    NoBpffs,
+    /// The BPF file system is not mounted, and cannot be.
+    #[error(
+        "no BPF file system at {BPFFS}, and it cannot be mounted; mount it with `mount -t bpf bpf {BPFFS}`"
+    )]
+    NoBpffs(#[source] io::Error),
+    /// It would end with the agent's container, and policy with it.
+    #[error(
+        "a BPF file system mounted at {BPFFS} would be seen by this container alone; mount it on the node with `mount -t bpf bpf {BPFFS}`, or give its volume the mount propagation Bidirectional"
+    )]
+    PrivateBpffs,
     /// The kernel is too old.
     #[error("the kernel is {found}, and culvert needs {}.{} or newer", MIN_KERNEL.0, MIN_KERNEL.1)]
     KernelTooOld {
@@ -69,7 +79,7 @@ impl Requirements {
             Some(path) => check_cgroup2(path)?,
             None => find_cgroup2()?,
         };
-        check_bpffs(Path::new(BPFFS))?;
+        ensure_bpffs()?;
         Ok(Self { cgroup_root })
     }
 }
@@ -107,11 +117,26 @@ fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-fn check_bpffs(path: &Path) -> Result<(), EnvironmentError> {
-    match file_system(path) {
-        Ok(BPFFS_MAGIC) => Ok(()),
-        _ => Err(EnvironmentError::NoBpffs),
+/// Mounts it where nobody has, as on nodes without systemd.
+fn ensure_bpffs() -> Result<(), EnvironmentError> {
+    if is_bpffs(Path::new(BPFFS)) {
+        return Ok(());
     }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("bpf", BPFFS, "bpf", flags, None).map_err(|error| EnvironmentError::NoBpffs(error.into()))?;
+    if is_bpffs(&Path::new(NODE_ROOT).join(BPFFS.trim_start_matches('/'))) {
+        return Ok(());
+    }
+    // Nothing is pinned on it yet, and nobody else has seen it.
+    let _ = unmount(BPFFS, UnmountFlags::DETACH);
+    Err(EnvironmentError::PrivateBpffs)
+}
+
+/// The node's own root, as its first process sees it.
+const NODE_ROOT: &str = "/proc/1/root";
+
+fn is_bpffs(path: &Path) -> bool {
+    file_system(path).is_ok_and(|magic| magic == BPFFS_MAGIC)
 }
 
 fn file_system(path: &Path) -> io::Result<u64> {
@@ -148,6 +173,6 @@ mod tests {
     fn names_what_is_not_a_cgroup() {
         let error = check_cgroup2(Path::new("/proc")).expect_err("/proc is no cgroup");
         assert!(error.to_string().contains("--cgroup-root /proc is not"), "{error}");
-        assert!(matches!(check_bpffs(Path::new("/proc")), Err(EnvironmentError::NoBpffs)));
+        assert!(!is_bpffs(Path::new("/proc")));
     }
 }

@@ -10,11 +10,12 @@ use culvert_testbed::Place;
 
 use super::{
     call::url,
-    stage::{Agents, Client, Namespace, Stage},
+    stage::{Agents, Client, Stage},
 };
 use crate::{
     places,
     step::{Steps, say},
+    walkthrough::Namespace,
 };
 
 /// Tells where everything is and waits for Ctrl-C, with which it all goes.
@@ -33,7 +34,7 @@ fn show_client(stage: &Stage, client: &Client) -> anyhow::Result<()> {
     let inside = entrance(stage, client.pod.name(), &client.pod)?.display().to_string();
     say(&format!("\nto be in the pod {}, or to ask from there:", client.pod.name()));
     say(&format!("  {inside} bash"));
-    for namespace in [Namespace::Full, Namespace::Partial, Namespace::Legacy] {
+    for namespace in Namespace::SERVERS {
         let (url, host) = (url(stage.service(namespace)?), namespace.as_str());
         say(&format!("  {inside} curl -sS --noproxy '*' {url}   # httpbin.{host}"));
     }

@@ -8,6 +8,7 @@ use crate::{
     build,
     setup::{self, Purpose},
     step::Steps,
+    walkthrough::STEPS,
 };
 
 mod call;
@@ -22,7 +23,6 @@ mod witness;
 
 use report::Tally;
 use stage::Stage;
-use walkthrough::STEPS;
 
 /// How to run it.
 #[derive(clap::Args)]

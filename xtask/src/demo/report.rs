@@ -7,10 +7,11 @@ use anyhow::bail;
 use super::{
     call::{Failure, Outcome},
     verdict::{Row, Seen},
-    walkthrough::Expected,
-    witness::Transport,
 };
-use crate::step::say;
+use crate::{
+    step::say,
+    walkthrough::{Expected, Transport},
+};
 
 /// Shows a step: its pairs, then what could be read between the nodes.
 pub(super) fn show(rows: &[Row]) {

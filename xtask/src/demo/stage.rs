@@ -4,24 +4,7 @@ use anyhow::Context;
 use culvert_testbed::{Agent, AgentOptions, Machine, Node, Pod, PodSpec, Service, ServiceSpec};
 
 use super::nginx::{self, Nginx};
-
-/// The namespaces of the walk-through: all, some and none of their pods are enrolled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Namespace {
-    Full,
-    Partial,
-    Legacy,
-}
-
-impl Namespace {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Partial => "partial",
-            Self::Legacy => "legacy",
-        }
-    }
-}
+use crate::walkthrough::Namespace;
 
 /// Everything that runs.
 pub(super) struct Stage {
@@ -70,7 +53,7 @@ impl Stage {
             let pod = machine.pod(&server_node, spec(namespace, name, "httpbin", enrolled))?;
             Ok(Server { nginx: None, enrolled, pod })
         })?;
-        let services = make(&[Namespace::Full, Namespace::Partial, Namespace::Legacy], |&namespace| {
+        let services = make(&Namespace::SERVERS, |&namespace| {
             let service = ServiceSpec::new(namespace.as_str(), "httpbin", ("app", "httpbin"));
             Ok((namespace, machine.service(service.port(SERVICE_PORT, nginx::PORT))?))
         })?;

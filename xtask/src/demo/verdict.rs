@@ -2,11 +2,11 @@
 
 use super::{
     call::{Call, Failure, Outcome},
-    stage::{Namespace, Stage},
-    walkthrough::Expected,
+    stage::Stage,
     wire::Readable,
-    witness::{Records, Transport},
+    witness::Records,
 };
+use crate::walkthrough::{CLIENT_IDENTITY, Expected, Namespace, Transport};
 
 /// A pair in a step.
 pub(super) struct Row {
@@ -118,6 +118,3 @@ impl Seen {
         }
     }
 }
-
-/// Of the one enrolled client.
-const CLIENT_IDENTITY: &str = "spiffe://cluster.local/ns/full/sa/sleep";

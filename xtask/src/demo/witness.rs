@@ -9,22 +9,7 @@ use super::{
     call::{Call, Outcome},
     stage::{Agents, Client, Stage},
 };
-
-/// How a connection was carried between the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    Mtls,
-    Plaintext,
-}
-
-impl Transport {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mtls => "mTLS",
-            Self::Plaintext => "plaintext",
-        }
-    }
-}
+use crate::walkthrough::Transport;
 
 /// The records of one connection; each agent makes one where the pod on its node is enrolled.
 pub(super) struct Records {
@@ -68,11 +53,7 @@ impl Records {
     /// As the server's agent says, else as the client's does.
     pub(super) fn transport(&self) -> Option<Transport> {
         let record = self.server.as_ref().or(self.client.as_ref())?;
-        match record["transport"].as_str()? {
-            "hbone" => Some(Transport::Mtls),
-            "plaintext" => Some(Transport::Plaintext),
-            _ => None,
-        }
+        Transport::of(record["transport"].as_str()?)
     }
 
     /// Whether both agents, where both have a record, say the same.

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use notify::{
@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::folder::{Contents, Folder};
-use crate::cluster::{Cluster, Index, ObjectKey, Problem};
+use crate::cluster::{Cluster, Index, ObjectKey, Problem, WatchState, problem::Reporter, sources::Source};
 
 /// A directory of manifests: files named `*.yaml`, `*.yml` or `*.json`, subdirectories left aside.
 #[derive(Debug)]
@@ -91,6 +91,9 @@ impl ManifestDir {
     /// Brings the cluster up to what the directory says now. To be called once before anything else runs.
     pub fn load(&mut self, cluster: &Cluster) -> Result<(), ManifestDirError> {
         self.watch()?;
+        if cluster.sources().is_empty() {
+            cluster.progress().expect([Source::Manifests]);
+        }
         let files = list(&self.path).map_err(|source| self.unreadable(source))?;
         let settings = cluster.read().settings().clone();
         for file in &files {
@@ -122,9 +125,10 @@ impl ManifestDir {
     }
 
     fn report_lost(&self, cluster: &Cluster, error: &ManifestDirError) {
-        let file = self.path.display().to_string();
+        let file = Some(self.path.display().to_string());
         let reason = format!("{error}; what it said last stays in force");
-        let lost = Problem { file, document: None, object: None, field: String::new(), reason };
+        cluster.progress().set_state(Source::Manifests, WatchState::Retrying, Some(reason.clone()));
+        let lost = Problem { file, document: None, subject: None, field: String::new(), reason };
         report(cluster, [self.folder.contents().problems, vec![lost]].concat());
     }
 
@@ -162,6 +166,7 @@ impl ManifestDir {
                 index.apply(object);
             }
         });
+        report_loaded(cluster, now.len());
         self.applied = now;
         report(cluster, problems);
     }
@@ -171,8 +176,16 @@ impl ManifestDir {
     }
 }
 
+fn report_loaded(cluster: &Cluster, objects: usize) {
+    let progress = cluster.progress();
+    progress.set_state(Source::Manifests, WatchState::Watching, None);
+    progress.count(Source::Manifests, objects);
+    progress.heard(Source::Manifests, SystemTime::now());
+    progress.settle(Source::Manifests);
+}
+
 fn report(cluster: &Cluster, problems: Vec<Problem>) {
-    for problem in cluster.report(problems) {
+    for problem in cluster.report(Reporter::Manifests, problems) {
         warn!(%problem, "manifest not taken in");
     }
 }

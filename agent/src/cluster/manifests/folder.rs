@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::debug;
 
 use super::documents::{Document, Item, read};
-use crate::cluster::{Object, ObjectKey, Rejected, Settings, decode, problem::Problem};
+use crate::cluster::{
+    Object, ObjectKey, Rejected, Settings, decode,
+    problem::{Problem, Subject},
+};
 
 /// All files that were read, by name.
 #[derive(Debug, Default)]
@@ -161,7 +164,8 @@ fn problem(
     field: &str,
     reason: String,
 ) -> Problem {
-    Problem { file: name.to_owned(), document, object, field: field.to_owned(), reason }
+    let subject = object.map(Subject::Object);
+    Problem { file: Some(name.to_owned()), document, subject, field: field.to_owned(), reason }
 }
 
 #[cfg(test)]

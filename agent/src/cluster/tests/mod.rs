@@ -6,3 +6,4 @@ mod pods;
 mod properties;
 mod reach;
 mod routes;
+mod settings;

@@ -15,10 +15,7 @@ use std::{
 };
 
 use rcgen::KeyPair;
-use rustls::{
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{crypto::aws_lc_rs, pki_types::CertificateDer};
 use zeroize::Zeroizing;
 
 use super::{AuthorityError, root};
@@ -80,15 +77,9 @@ fn read_root(dir: &Path) -> Result<Option<CertificateDer<'static>>, AuthorityErr
     let path = dir.join(ROOT);
     let Some(file) = open(&path)? else { return Ok(None) };
     let pem = read(&path, file)?;
-    let mut found = CertificateDer::pem_slice_iter(pem.as_bytes());
-    match (found.next(), found.next()) {
-        (Some(Ok(root)), None) => Ok(Some(root)),
-        (Some(Err(error)), _) | (_, Some(Err(error))) => {
-            Err(malformed(path, "one certificate in PEM", error))
-        }
-        (None, _) => Err(malformed(path, "one certificate in PEM", "found none")),
-        (Some(Ok(_)), Some(Ok(_))) => Err(malformed(path, "one certificate in PEM", "found more than one")),
-    }
+    root::only_certificate(pem.as_bytes())
+        .map(Some)
+        .map_err(|error| malformed(path, "one certificate in PEM", error))
 }
 
 fn create_root(
@@ -96,7 +87,7 @@ fn create_root(
     key: &KeyPair,
     trust_domain: &str,
 ) -> Result<CertificateDer<'static>, AuthorityError> {
-    let root = root::sign(key, trust_domain, SystemTime::now())?;
+    let root = root::sign(key, trust_domain, root::LIFETIME, SystemTime::now())?;
     publish(dir, ROOT, root.pem().as_bytes(), 0o644)?;
     let path = dir.join(ROOT);
     read_root(dir)?.ok_or_else(|| AuthorityError::Read { path, source: ErrorKind::NotFound.into() })

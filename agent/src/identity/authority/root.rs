@@ -1,13 +1,17 @@
 //! The root certificate: how it is made, and what is demanded of one that was found.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
     PublicKeyData, SanType,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::SKEW;
 
@@ -15,10 +19,10 @@ use super::SKEW;
 pub(super) const LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// A root certificate that belongs to its key and to the trust domain.
-pub(super) struct Root {
-    pub(super) certificate: CertificateDer<'static>,
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
+pub(crate) struct Root {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
 }
 
 /// Why a root certificate cannot serve.
@@ -31,11 +35,13 @@ pub enum RootFault {
     #[error("expected the certificate of an authority (basicConstraints CA:TRUE)")]
     NotAnAuthority,
     /// The key and the certificate do not belong together.
-    #[error("expected the certificate of ca.key, found that of another key: put the matching one back")]
+    #[error(
+        "expected the certificate of the key beside it, found that of another key: put the matching one back"
+    )]
     OtherKey,
     /// The authority is of another mesh.
     #[error(
-        "expected an authority of trust domain {expected}, found {found}: set the agent's trust domain to it, or name another directory"
+        "expected an authority of trust domain {expected}, found {found}: set the trust domain to it, or use another authority"
     )]
     OtherTrustDomain {
         /// The agent's trust domain.
@@ -59,11 +65,44 @@ pub enum RootFault {
     Issuer(#[source] rcgen::Error),
 }
 
+/// A root that was made just now, in PEM.
+pub(crate) struct NewRoot {
+    pub(crate) key: Zeroizing<String>,
+    pub(crate) certificate: String,
+}
+
+impl NewRoot {
+    /// A new ECDSA P-256 key with its certificate.
+    pub(crate) fn generate(
+        trust_domain: &str,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<Self, rcgen::Error> {
+        let mut key = KeyPair::generate()?;
+        let certificate = sign(&key, trust_domain, lifetime, now)?.pem();
+        let made = Self { key: Zeroizing::new(key.serialize_pem()), certificate };
+        key.zeroize();
+        Ok(made)
+    }
+}
+
+/// The one certificate that `pem` holds.
+pub(crate) fn only_certificate(pem: &[u8]) -> Result<CertificateDer<'static>, Box<dyn Error + Send + Sync>> {
+    let mut found = CertificateDer::pem_slice_iter(pem);
+    match (found.next(), found.next()) {
+        (Some(Ok(certificate)), None) => Ok(certificate),
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error.into()),
+        (None, _) => Err("found none".into()),
+        (Some(Ok(_)), Some(Ok(_))) => Err("found more than one".into()),
+    }
+}
+
 /// A new root certificate for `key`. It names the trust domain as SPIFFE demands (X.509-SVID, section 3.2): a URI
 /// without a path.
 pub(super) fn sign(
     key: &KeyPair,
     trust_domain: &str,
+    lifetime: Duration,
     now: SystemTime,
 ) -> Result<rcgen::Certificate, rcgen::Error> {
     let mut params = CertificateParams::default();
@@ -74,7 +113,7 @@ pub(super) fn sign(
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = (now - SKEW).into();
-    params.not_after = (now + LIFETIME).into();
+    params.not_after = (now + lifetime).into();
     params.self_signed(key)
 }
 
@@ -105,7 +144,7 @@ impl Root {
         Ok(Self { certificate, not_before, not_after })
     }
 
-    pub(super) fn holds_at(&self, now: SystemTime) -> Result<(), RootFault> {
+    pub(crate) fn holds_at(&self, now: SystemTime) -> Result<(), RootFault> {
         if (self.not_before..self.not_after).contains(&now) {
             return Ok(());
         }

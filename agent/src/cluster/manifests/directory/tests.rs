@@ -123,7 +123,7 @@ async fn a_broken_file_is_listed_until_it_is_whole() {
     let problems = || followed.cluster.problems();
     fs::write(followed.path("a.yaml"), "a: [").unwrap();
     followed.wait(|| problems().len() == 1, || format!("{:?}", problems())).await;
-    assert_eq!((problems()[0].file.as_str(), problems()[0].document), ("a.yaml", Some(1)));
+    assert_eq!((problems()[0].file.as_deref(), problems()[0].document), (Some("a.yaml"), Some(1)));
     assert_eq!(followed.pods(), ["ns/a"]);
     fs::write(followed.path("a.yaml"), pod("b", "10.0.0.1")).unwrap();
     followed.wait(|| problems().is_empty(), || format!("{:?}", problems())).await;
@@ -146,7 +146,7 @@ async fn a_directory_that_went_away_keeps_what_it_said_until_it_is_back() {
     fs::rename(&directory, followed.beside("away")).unwrap();
     let problems = || followed.cluster.problems();
     followed.wait(|| problems().len() == 1, || format!("{:?}", problems())).await;
-    assert_eq!(problems()[0].file, directory.display().to_string());
+    assert_eq!(problems()[0].file, Some(directory.display().to_string()));
     assert_eq!(followed.pods(), ["ns/a"]);
 
     let next = followed.beside("next");

@@ -40,7 +40,7 @@ fn a_broken_document_is_named_and_changes_nothing_that_was_in_force() {
     put(&mut folder, "f.yaml", &[OTHER, BROKEN]);
     let (objects, problems) = told(&folder);
     assert_eq!(objects, ["Namespace other", "PeerAuthentication ns/p"]);
-    let expected = "f.yaml, document 2, PeerAuthentication ns/p, spec.mtls.mode: \
+    let expected = "PeerAuthentication ns/p, f.yaml, document 2, spec.mtls.mode: \
                     expected mode UNSET, DISABLE, PERMISSIVE or STRICT, found \"STRIKT\"";
     assert_eq!(problems, [expected]);
     assert!(is_in_force(&folder, STRICT));
@@ -89,7 +89,7 @@ fn of_two_documents_for_one_object_the_first_counts() {
     let reason =
         "metadata.name: this object stands in a.yaml, document 2, already, and that counts: remove one";
     let expected = ["a.yaml, document 3", "b.yaml, document 1"]
-        .map(|place| format!("{place}, PeerAuthentication ns/p, {reason}"));
+        .map(|place| format!("PeerAuthentication ns/p, {place}, {reason}"));
     assert_eq!(told(&folder).1, expected);
 
     folder.retain(&["b.yaml".to_owned()].into());
@@ -122,6 +122,6 @@ fn an_item_of_a_list_is_named_by_its_place() {
     put(&mut folder, "f.yaml", &[&list]);
     assert_eq!(told(&folder).0, ["Namespace ns"]);
     let problem = told(&folder).1.remove(0);
-    let expected = "f.yaml, document 1, PeerAuthentication ns/p, items[1].spec.mtls.mode: ";
+    let expected = "PeerAuthentication ns/p, f.yaml, document 1, items[1].spec.mtls.mode: ";
     assert!(problem.starts_with(expected), "{problem}");
 }
