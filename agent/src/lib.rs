@@ -1,5 +1,6 @@
 //! Culvert's node agent: see `ARCHITECTURE.md` for who knows what.
 
+pub mod announce;
 pub mod ca;
 pub mod cluster;
 pub mod enroll;

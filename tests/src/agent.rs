@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -24,15 +25,54 @@ use crate::{
 /// The flags of an agent.
 #[derive(Clone, Debug, Default)]
 pub struct AgentOptions {
-    flags: BTreeMap<String, String>,
+    /// Those without a value are left out.
+    flags: BTreeMap<String, Option<String>>,
+    is_nested: bool,
 }
 
 impl AgentOptions {
     /// Sets a flag, such as `failure` to `open`, whether the testbed gives it a value of its own or not.
     #[must_use]
     pub fn flag(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.flags.insert(name.to_owned(), value.into());
+        self.flags.insert(name.to_owned(), Some(value.into()));
         self
+    }
+
+    /// Leaves out a flag that the testbed would set.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.flags.insert(name.to_owned(), None);
+        self
+    }
+
+    /// Follows an API server instead of the manifests.
+    #[must_use]
+    pub fn kubeconfig(self, file: &Path) -> Self {
+        self.without("manifests").flag("kubeconfig", file.display().to_string())
+    }
+
+    /// Has certificates from a server instead of the nodes' own authority.
+    #[must_use]
+    pub fn certificates_from(self, address: SocketAddr, roots: &Path, token: &Path) -> Self {
+        self.without("ca-dir")
+            .flag("ca-address", address.to_string())
+            .flag("ca-roots", roots.display().to_string())
+            .flag("ca-token", token.display().to_string())
+    }
+
+    /// In a cgroup namespace whose root is the node's cgroup, as in a node of kind; where that is, it finds by itself.
+    #[must_use]
+    pub fn nested(self) -> Self {
+        Self { is_nested: true, ..self.without("cgroup-root") }
+    }
+
+    fn command(&self, node: &Node) -> Command {
+        if !self.is_nested {
+            return node.agent_command(culvert());
+        }
+        let mut command = node.nested_command("agent");
+        command.arg(culvert());
+        command
     }
 
     /// One worker, because two agents and their applications share few cores.
@@ -46,9 +86,9 @@ impl AgentOptions {
             ("workers", "1".to_owned()),
             ("log-format", "json".to_owned()),
         ];
-        let mut flags: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value)).into();
+        let mut flags: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), Some(value))).into();
         flags.extend(self.flags.clone());
-        flags
+        flags.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
 
@@ -65,7 +105,7 @@ pub struct Agent {
 impl Agent {
     pub(crate) fn start(run: &Arc<Run>, node: &Node, options: &AgentOptions) -> anyhow::Result<Self> {
         let _making = making();
-        let mut command = node.agent_command(culvert());
+        let mut command = options.command(node);
         command.arg("agent");
         for (name, value) in options.with_defaults(run, node) {
             command.arg(format!("--{name}={value}"));

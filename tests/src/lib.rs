@@ -20,6 +20,7 @@
 //! process is asked to end, and at the latest when the next machine is made.
 
 mod agent;
+pub mod apiserver;
 mod capture;
 mod cgroup;
 pub mod chart;
@@ -35,6 +36,7 @@ mod place;
 mod pod;
 mod process;
 mod protocol;
+mod publish;
 mod remains;
 mod run;
 mod service;
@@ -50,7 +52,7 @@ pub use machine::Machine;
 pub use node::Node;
 pub use pair::Pair;
 pub use place::Place;
-pub use pod::{CgroupDriver, Pod, PodSpec};
+pub use pod::{CgroupDriver, Expected, Pod, PodSpec};
 pub use process::{culvert, wait_until};
 pub use service::{Service, ServiceSpec};
 pub use skip::skip;

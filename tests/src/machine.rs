@@ -1,15 +1,26 @@
 //! The machine: nodes that reach each other, their pods, and the cluster as manifests tell it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::Context;
 
 use crate::{
-    Node, Pod, PodSpec, Service, ServiceSpec, kube_proxy,
+    Expected, Node, Pod, PodSpec, Service, ServiceSpec,
+    apiserver::ApiServer,
+    kube_proxy,
     manifests::{self, ClusterModel, PodModel},
     node::Link,
+    publish::Publisher,
     run::Run,
 };
+
+/// Where the API server listens on each node.
+const API_SERVER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6443));
 
 /// Several nodes on this machine; dropped, all of it goes.
 pub struct Machine {
@@ -18,6 +29,7 @@ pub struct Machine {
     pods: BTreeMap<String, u8>,
     services: u8,
     model: ClusterModel,
+    api: Option<Publisher>,
     run: Arc<Run>,
 }
 
@@ -31,8 +43,23 @@ impl Machine {
             pods: BTreeMap::new(),
             services: 0,
             model: ClusterModel::default(),
+            api: None,
             run,
         })
+    }
+
+    /// Tells an API server from here on what the manifests say, too.
+    #[must_use]
+    pub fn with_api(self, server: &ApiServer) -> Self {
+        Self { api: Some(Publisher::new(server)), ..self }
+    }
+
+    /// Has the API server listen on a node, once, and writes what the holder of a token needs there to ask it.
+    /// Returns the kubeconfig's path.
+    pub fn kubeconfig(&self, node: &Node, token: &str) -> anyhow::Result<PathBuf> {
+        let server = self.api.as_ref().context("this machine has no API server")?.server();
+        server.serve_in(node, API_SERVER)?;
+        server.kubeconfig(&self.directory().join(format!("{}.api", node.name())), API_SERVER, token)
     }
 
     /// Adds a node, joined to each of the others.
@@ -46,11 +73,39 @@ impl Machine {
 
     /// Starts a pod on a node. The agents learn of it with the next [`publish`](Self::publish).
     pub fn pod(&mut self, node: &Node, spec: PodSpec) -> anyhow::Result<Pod> {
+        let expected = self.expect(node, spec)?;
+        let pod = Pod::create(node, &expected)?;
+        self.set_running(&pod);
+        Ok(pod)
+    }
+
+    /// Binds a pod to a node, where it is Pending and without addresses until [`set_running`](Self::set_running).
+    pub fn expect(&mut self, node: &Node, spec: PodSpec) -> anyhow::Result<Expected> {
         let count = self.pods.entry(node.name().to_owned()).or_insert(1);
         *count = count.checked_add(1).context("there are too many pods on one node")?;
-        let pod = Pod::create(node, &spec, *count)?;
-        self.model.pods.insert(pod.name().to_owned(), PodModel::of(&pod, spec, node));
-        Ok(pod)
+        let expected = Expected::new(node, spec, *count)?;
+        self.model.pods.insert(expected.name(), PodModel::of(&expected, node));
+        Ok(expected)
+    }
+
+    /// Binds a pod to the node of one that has ended and is to be at its addresses.
+    pub fn expect_after(&mut self, node: &Node, spec: PodSpec, ended: &Pod) -> anyhow::Result<Expected> {
+        let expected = Expected::new(node, spec, ended.number)?;
+        self.model.pods.insert(expected.name(), PodModel::of(&expected, node));
+        Ok(expected)
+    }
+
+    /// Makes the sandbox of a pod that is expected. The manifests go on saying that it is Pending.
+    #[expect(clippy::unused_self, reason = "a pod belongs to a machine")]
+    pub fn sandbox(&self, node: &Node, expected: &Expected) -> anyhow::Result<Pod> {
+        Pod::create(node, expected)
+    }
+
+    /// Says that a pod is Running, and where.
+    pub fn set_running(&mut self, pod: &Pod) {
+        if let Some(model) = self.model.pods.get_mut(pod.name()) {
+            model.running = true;
+        }
     }
 
     /// Ends a pod; the manifests forget it with the next [`publish`](Self::publish).
@@ -94,7 +149,9 @@ impl Machine {
 
     /// Tells agents and nodes how the cluster is now: pods, Services and their endpoints, all in one change.
     pub fn publish(&self) -> anyhow::Result<()> {
-        manifests::write(&self.run.manifests(), "cluster", &self.model.documents()?)?;
+        let objects = self.model.objects();
+        manifests::write(&self.run.manifests(), "cluster", &manifests::documents(&objects)?)?;
+        self.api.iter().try_for_each(|api| api.write("cluster", &objects))?;
         if self.model.services.is_empty() {
             return Ok(());
         }
@@ -104,12 +161,14 @@ impl Machine {
 
     /// Adds or replaces a file of manifests, as text: `name` is the file's, without its ending.
     pub fn apply(&self, name: &str, yaml: &str) -> anyhow::Result<()> {
-        manifests::write(&self.run.manifests(), name, yaml)
+        manifests::write(&self.run.manifests(), name, yaml)?;
+        self.api.iter().try_for_each(|api| api.write(name, &manifests::objects(yaml)?))
     }
 
     /// Removes a file that [`apply`](Self::apply) made.
     pub fn unapply(&self, name: &str) -> anyhow::Result<()> {
-        manifests::remove(&self.run.manifests(), name)
+        manifests::remove(&self.run.manifests(), name)?;
+        self.api.iter().try_for_each(|api| api.remove(name))
     }
 
     /// The directory of the manifests.

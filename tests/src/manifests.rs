@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::{Family, Node, Pod, PodSpec, Service, service::ServicePort};
+use crate::{Expected, Family, Node, PodSpec, Service, service::ServicePort};
 
 /// What the manifests say.
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub(crate) struct ClusterModel {
 /// A pod as manifests have it.
 pub(crate) struct PodModel {
     pub(crate) spec: PodSpec,
+    /// It has a sandbox, and its addresses are published.
+    pub(crate) running: bool,
     pub(crate) ready: bool,
     uid: String,
     node: String,
@@ -33,14 +35,16 @@ pub(crate) struct PodModel {
 }
 
 impl PodModel {
-    pub(crate) fn of(pod: &Pod, spec: PodSpec, node: &Node) -> Self {
+    /// A pod without a sandbox.
+    pub(crate) fn of(expected: &Expected, node: &Node) -> Self {
         Self {
-            spec,
+            spec: expected.spec.clone(),
+            running: false,
             ready: true,
-            uid: pod.uid().to_owned(),
+            uid: expected.uid.clone(),
             node: node.name().to_owned(),
             node_ip: node.ip(Family::V4),
-            ips: Family::ALL.map(|family| pod.ip(family)),
+            ips: expected.ips,
         }
     }
 
@@ -57,7 +61,6 @@ impl PodModel {
 
     fn document(&self) -> Value {
         let spec = &self.spec;
-        let status = if self.ready { "True" } else { "False" };
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -73,13 +76,21 @@ impl PodModel {
                 "serviceAccountName": spec.service_account,
                 "containers": [{ "name": "main", "image": "none" }],
             },
-            "status": {
-                "phase": "Running",
-                "hostIP": self.node_ip,
-                "podIP": self.ips[0],
-                "podIPs": self.ips.map(|ip| json!({ "ip": ip })),
-                "conditions": [{ "type": "Ready", "status": status }],
-            },
+            "status": self.status(),
+        })
+    }
+
+    fn status(&self) -> Value {
+        if !self.running {
+            return json!({ "phase": "Pending" });
+        }
+        let ready = if self.ready { "True" } else { "False" };
+        json!({
+            "phase": "Running",
+            "hostIP": self.node_ip,
+            "podIP": self.ips[0],
+            "podIPs": self.ips.map(|ip| json!({ "ip": ip })),
+            "conditions": [{ "type": "Ready", "status": ready }],
         })
     }
 
@@ -99,23 +110,20 @@ impl PodModel {
 }
 
 impl ClusterModel {
-    /// All objects, as one file.
-    pub(crate) fn documents(&self) -> anyhow::Result<String> {
+    /// All objects, namespaces first.
+    pub(crate) fn objects(&self) -> Vec<Value> {
         let namespaces = self.namespace_names().into_iter().map(|name| self.namespace(name));
         let pods = self.pods.values().map(PodModel::document);
         let services = self.services.iter().flat_map(|service| self.service(service));
-        let documents =
-            namespaces.chain(pods).chain(services).map(|document| serde_saphyr::to_string(&document));
-        let documents: Vec<_> =
-            documents.collect::<Result<_, _>>().context("an object cannot be written as YAML")?;
-        Ok(documents.join("---\n"))
+        namespaces.chain(pods).chain(services).collect()
     }
 
     /// The pods that a Service leads to, ready or not.
     pub(crate) fn endpoints(&self, service: &Service) -> impl Iterator<Item = &PodModel> {
         let (namespace, selector) = (&service.spec.namespace, &service.spec.selector);
         self.pods.values().filter(move |pod| {
-            pod.spec.namespace == *namespace
+            pod.running
+                && pod.spec.namespace == *namespace
                 && selector.iter().all(|(key, value)| pod.spec.labels.get(key) == Some(value))
         })
     }
@@ -185,6 +193,17 @@ const fn suffix(family: Family) -> &'static str {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",
     }
+}
+
+/// Objects as one file.
+pub(crate) fn documents(objects: &[Value]) -> anyhow::Result<String> {
+    let documents: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+    Ok(documents.context("an object cannot be written as YAML")?.join("---\n"))
+}
+
+/// The objects of a file.
+pub(crate) fn objects(yaml: &str) -> anyhow::Result<Vec<Value>> {
+    serde_saphyr::from_multiple(yaml).context("a manifest is not YAML")
 }
 
 /// Makes the directory.

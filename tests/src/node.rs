@@ -75,6 +75,17 @@ impl Node {
         self.kubelet.command_in(&self.cgroup.join("agent"), program)
     }
 
+    /// A command that takes a program, and runs it in a cgroup of the node, in a cgroup namespace whose root is the
+    /// node's, with that mounted where cgroup v2 is expected.
+    pub(crate) fn nested_command(&self, cgroup: &str) -> Command {
+        let mut command = self.kubelet.command_in(&self.cgroup, "unshare");
+        let enter = format!(
+            "mount -t cgroup2 none /sys/fs/cgroup && echo 0 >/sys/fs/cgroup/{cgroup}/cgroup.procs && exec \"$@\""
+        );
+        command.args(["--cgroup", "--mount", "--propagation=private", "sh", "-c", &enter, "sh"]);
+        command
+    }
+
     /// Records what goes over the wire to another node from here on.
     pub fn capture(&self, other: &Self) -> anyhow::Result<Capture> {
         Capture::start(self, &other.link.device(), other.ip(Family::V4))

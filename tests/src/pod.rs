@@ -37,6 +37,8 @@ pub enum CgroupDriver {
     Cgroupfs,
     /// `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<UID>.slice/cri-containerd-<container>.scope`.
     Systemd,
+    /// As [`Self::Systemd`], below the `kubelet.slice` that kind's kubelet has as its root.
+    Kind,
 }
 
 impl PodSpec {
@@ -92,25 +94,71 @@ pub struct Pod {
     name: String,
     uid: String,
     ips: [IpAddr; 2],
+    /// On its node; the last part of its addresses.
+    pub(crate) number: u8,
     cgroup: PathBuf,
+    link: Link,
     place: Place,
     _run: Arc<Run>,
 }
 
-impl Pod {
-    /// Makes the `number`th pod of a node.
-    pub(crate) fn create(node: &Node, spec: &PodSpec, number: u8) -> anyhow::Result<Self> {
-        let _making = making();
-        let netns = format!("{}-{number}", node.name());
+/// A pod that is bound to a node and has no sandbox yet.
+#[derive(Clone)]
+pub struct Expected {
+    pub(crate) spec: PodSpec,
+    pub(crate) uid: String,
+    pub(crate) number: u8,
+    pub(crate) ips: [IpAddr; 2],
+}
+
+impl Expected {
+    pub(crate) fn new(node: &Node, spec: PodSpec, number: u8) -> anyhow::Result<Self> {
         let ips = Family::ALL.map(|family| node.link.pod_ip(family, number));
-        netns::create(&netns)?;
-        connect_to_node(&node.link, &netns, number)?;
-        let uid = random_uuid()?;
-        let (pod, container) = spec.driver.cgroups(&uid, &container_id()?);
+        Ok(Self { spec, uid: random_uuid()?, number, ips })
+    }
+
+    /// `namespace/name`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.spec.namespace, self.spec.name)
+    }
+}
+
+impl Pod {
+    /// Makes the sandbox of a pod that is expected.
+    pub(crate) fn create(node: &Node, expected: &Expected) -> anyhow::Result<Self> {
+        let _making = making();
+        let (spec, link) = (&expected.spec, node.link.clone());
+        let (pod, container) = spec.driver.cgroups(&expected.uid, &container_id()?);
         let cgroup = node.cgroup_root().join(pod);
-        let place = Place::settle(netns, cgroup.join(container))?;
+        let place = sandbox(&link, expected.number, cgroup.join(container))?;
         let name = format!("{}/{}", spec.namespace, spec.name);
-        Ok(Self { name, uid, ips, cgroup, place, _run: Arc::clone(node.run()) })
+        let (uid, ips) = (expected.uid.clone(), expected.ips);
+        Ok(Self {
+            name,
+            uid,
+            ips,
+            number: expected.number,
+            cgroup,
+            link,
+            place,
+            _run: Arc::clone(node.run()),
+        })
+    }
+
+    /// Ends the sandbox and all that runs in it, whatever the manifests say.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        cgroup::remove(&self.cgroup)?;
+        // A namespace that somebody holds open keeps its devices.
+        netns::batch(Some(&self.link.netns), &format!("link delete {}\n", device(self.number)))?;
+        Ok(netns::remove(self.place.netns())?)
+    }
+
+    /// Ends the sandbox and makes another, at the same address.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        let _making = making();
+        self.end()?;
+        self.place = sandbox(&self.link, self.number, self.cgroup.join(container_id()?))?;
+        Ok(())
     }
 
     /// `namespace/name`.
@@ -170,13 +218,26 @@ impl CgroupDriver {
                 let pod = Path::new("kubepods.slice/kubepods-burstable.slice").join(slice);
                 (pod, format!("cri-containerd-{container}.scope"))
             }
+            Self::Kind => {
+                let slice = format!("kubelet-kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
+                let above = "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice";
+                (Path::new(above).join(slice), format!("cri-containerd-{container}.scope"))
+            }
         }
     }
 }
 
+/// A network namespace that is joined to the node, and a first process in it.
+fn sandbox(node: &Link, number: u8, cgroup: PathBuf) -> anyhow::Result<Place> {
+    let netns = format!("{}-{number}", node.name);
+    netns::create(&netns)?;
+    connect_to_node(node, &netns, number)?;
+    Place::settle(netns, cgroup)
+}
+
 /// As point-to-point CNI plugins do it: the pod knows a gateway, which is every host-side device of the node.
 fn connect_to_node(node: &Link, netns: &str, number: u8) -> anyhow::Result<()> {
-    let device = format!("pod{number}");
+    let device = device(number);
     let (v4, v6) = (node.pod_ip(Family::V4, number), node.pod_ip(Family::V6, number));
     let (node_v4, node_v6) = (node.ip(Family::V4), node.ip(Family::V6));
     netns::batch(
@@ -205,10 +266,16 @@ fn connect_to_node(node: &Link, netns: &str, number: u8) -> anyhow::Result<()> {
     )
 }
 
+/// The node's end of a pod's link.
+fn device(number: u8) -> String {
+    format!("pod{number}")
+}
+
 const GATEWAY_V4: &str = "169.254.1.1";
 const GATEWAY_V6: &str = "fe80::1";
 
-fn random_uuid() -> anyhow::Result<String> {
+/// A UUID that nobody else has.
+pub(crate) fn random_uuid() -> anyhow::Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("the kernel makes no UUID")?;
     Ok(uuid.trim().to_owned())
 }

@@ -46,7 +46,7 @@ const VARIANTS: &[&[(&str, &str)]] = &[
         ("ca.tolerations[0].operator", "Exists"),
         ("ca.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey", "zone"),
         ("ca.dnsNames[0]", "ca.example.org"),
-        ("ca.audiences[1]", "istio-ca"),
+        ("ca.audiences", "{culvert-ca,istio-ca}"),
     ],
     &[("ca.external.address", "istiod.istio-system.svc:15012"), ("uninstall.hook", "false")],
 ];

@@ -37,12 +37,11 @@ pub fn capture_wish(labels: &Labels) -> Option<bool> {
     own.or_else(|| labels.get(DATAPLANE_MODE).and_then(|value| flag(value, "ambient", "none")))
 }
 
+/// The annotation by which the agent of a pod's node says that the pod is enrolled and served.
+pub const CAPTURED: &str = "culvert.io/captured";
 /// The labels and annotations that mean something by themselves: who keeps only these loses nothing that this module
 /// asks for.
 pub const MEANINGFUL: &[&str] = &[CAPTURED, CAPTURE, REDIRECTION, TUNNEL, TLS_MODE, DATAPLANE_MODE];
-
-/// The annotation by which the agent of a pod's node says that the pod is enrolled and served.
-pub const CAPTURED: &str = "culvert.io/captured";
 const CAPTURE: &str = "culvert.io/capture";
 const REDIRECTION: &str = "ambient.istio.io/redirection";
 const TUNNEL: &str = "networking.istio.io/tunnel";

@@ -27,7 +27,7 @@ use kube::Client;
 use tokio::net::TcpListener;
 
 pub use error::CaError;
-pub use options::{Account, CaOptions, OptionsFault};
+pub use options::{Account, AccountError, CaOptions, OptionsFault};
 pub use roots::StoreError;
 
 use roots::{Keeper, Roots};

@@ -11,8 +11,7 @@ use arc_swap::ArcSwapOption;
 use rcgen::{KeyPair, SanType};
 use rustls::{
     ServerConfig,
-    crypto::aws_lc_rs::sign::any_ecdsa_type,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    pki_types::ServerName,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -22,7 +21,7 @@ use super::{
     CaOptions, OptionsFault,
     roots::{Roots, StoredRoot},
 };
-use crate::identity::{Clock, authority_config};
+use crate::identity::{Clock, authority_config, certified_key};
 
 /// Its key never leaves the process: a new one costs nothing.
 const LIFETIME: Duration = Duration::from_hours(24);
@@ -78,15 +77,10 @@ impl Serving {
     fn make(&self, root: &StoredRoot, now: SystemTime) -> Result<Newest, ServingError> {
         let mut pair = KeyPair::generate()?;
         let leaf = root.signer.server(self.names.clone(), &pair, LIFETIME, now)?;
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialized_der()));
-        let key = any_ecdsa_type(&der);
+        let key = certified_key(vec![leaf.certificate.into()], &pair);
         pair.zeroize();
         let life = leaf.not_after.duration_since(now).unwrap_or_default();
-        Ok(Newest {
-            key: Arc::new(CertifiedKey::new(vec![leaf.certificate.into()], key?)),
-            generation: root.generation,
-            renewal: now + life / 2,
-        })
+        Ok(Newest { key: Arc::new(key?), generation: root.generation, renewal: now + life / 2 })
     }
 }
 

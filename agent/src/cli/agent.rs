@@ -2,12 +2,12 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
-use culvert::{kernel::Failure, status};
+use culvert::{identity::CaAddress, kernel::Failure, status};
 
 use super::{
     flags::{Flag, Given},
     values::{
-        LogFormat, authority, count, duration, failure, filter, kernel_log, lifetime, log_format, name,
+        LogFormat, ca_address, count, duration, failure, filter, kernel_log, lifetime, log_format, name,
         node_name,
     },
 };
@@ -68,7 +68,7 @@ pub(crate) enum IssuerOptions {
     /// `culvert ca`, or istiod.
     Service {
         /// Host and port.
-        address: String,
+        address: CaAddress,
         /// A file of the roots that the service and the mesh are trusted by, in PEM.
         roots: PathBuf,
         /// A file with the token that the agent shows.
@@ -173,7 +173,7 @@ fn issuer(given: &mut Given, source: &Source) -> IssuerOptions {
     let directory = given.take_os("ca-dir").map(PathBuf::from);
     let roots = given.take_os("ca-roots").map(PathBuf::from);
     let token = given.take_os("ca-token").map(PathBuf::from);
-    let address = given.take("ca-address", authority);
+    let address = given.take("ca-address", ca_address);
     let is_alone = matches!(source, Source::Manifests(_));
     let mistake = match (address, roots, token, directory) {
         (Some(address), Some(roots), Some(token), None) => {

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use culvert::kernel::Failure;
+use culvert::{identity::CaAddress, kernel::Failure};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,13 +31,8 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if ok { Ok(text.to_owned()) } else { Err("expected letters, digits, '-', '_' and '.'".to_owned()) }
 }
 
-/// Host and port, as HTTP names them together.
-pub(super) fn authority(text: &str) -> Result<String, String> {
-    let parsed = text.parse::<http::uri::Authority>().ok();
-    match parsed.filter(|authority| authority.port_u16().is_some() && !text.contains('@')) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err("expected HOST:PORT".to_owned()),
-    }
+pub(super) fn ca_address(text: &str) -> Result<CaAddress, String> {
+    text.parse().map_err(|_| "expected HOST:PORT".to_owned())
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

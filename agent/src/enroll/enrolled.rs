@@ -16,9 +16,9 @@ use super::{
     wake::Wake,
 };
 use crate::{
-    cluster::{LocalPod, PodRef},
+    cluster::{Cluster, LocalPod, PodRef, PortModes},
     identity::Workload,
-    kernel::{LoadError, MapsError, PinError},
+    kernel::{ControlMaps, LoadError, MapsError, PinError},
     netns::Netns,
     tunnel,
 };
@@ -99,6 +99,8 @@ pub struct Enrolled {
     addresses: Vec<IpAddr>,
     sandbox: Sandbox,
     listeners: Vec<SocketAddr>,
+    /// What of its policy is in the kernel.
+    modes: Option<PortModes>,
     workload: Arc<Workload>,
     since: SystemTime,
     has_had_certificate: bool,
@@ -106,17 +108,14 @@ pub struct Enrolled {
 }
 
 impl Enrolled {
-    /// Finds the pod, enforces its policy and serves its listeners. What was done is undone if a later step fails.
-    ///
-    /// The order is the point: policy stands before the listeners are known, and the listeners are served before the
-    /// kernel sends anything to them, which [`Self::capture`] has it do.
-    pub(super) fn serve(
+    /// Finds the pod and opens its listeners. Nothing of it is in the kernel yet.
+    pub(super) fn find(
         wish: &LocalPod,
         cgroups: &PodCgroups,
         others: &BTreeMap<PodRef, Self>,
-        parts: &mut Parts,
+        parts: &Parts,
         ended: &Arc<Notify>,
-    ) -> Result<Self, EnrolError> {
+    ) -> Result<(Self, Listeners), EnrolError> {
         let no_cgroup = || SandboxError::NoCgroup { root: parts.cgroup_root.clone() };
         let sandbox = Sandbox::of(cgroups.of(&wish.uid).ok_or_else(no_cgroup)?)?;
         let addresses = addresses_of(wish, sandbox.netns())?;
@@ -127,6 +126,7 @@ impl Enrolled {
             wish: wish.clone(),
             addresses,
             listeners: listeners.outbound_addresses().map_err(EnrolError::Address)?,
+            modes: None,
             workload: parts.identities.workload(&wish.identity),
             since: SystemTime::now(),
             has_had_certificate: false,
@@ -134,20 +134,28 @@ impl Enrolled {
             _end: Wake::on_end(sandbox.end(), ended).ok(),
             sandbox,
         };
-        if let Err(error) = pod.enforce(parts) {
-            pod.lift(&pod.addresses, parts)?;
+        Ok((pod, listeners))
+    }
+
+    /// Enforces the pod's policy and serves its listeners. What was done is undone if a later step fails.
+    ///
+    /// The order is the point: policy stands before the listeners are known, and the listeners are served before the
+    /// kernel sends anything to them, which [`Self::capture`] has it do.
+    pub(super) fn serve(mut self, listeners: Listeners, parts: &mut Parts) -> Result<Self, EnrolError> {
+        if let Err(error) = self.enforce(parts) {
+            self.lift(parts)?;
             return Err(error);
         }
         parts.workers.add(tunnel::Pod {
-            pod: wish.pod.clone(),
-            netns: pod.netns().clone(),
-            workload: Arc::clone(&pod.workload),
-            addresses: pod.addresses.clone(),
+            pod: self.wish.pod.clone(),
+            netns: self.netns().clone(),
+            workload: Arc::clone(&self.workload),
+            addresses: self.addresses.clone(),
             outbound: listeners.outbound,
             inbound: listeners.inbound,
             hbone_port: tunnel::HBONE_PORT,
         });
-        Ok(pod)
+        Ok(self)
     }
 
     /// From now on the kernel sends the pod's connections here.
@@ -155,14 +163,13 @@ impl Enrolled {
         parts.maps.insert_pod(self.netns().cookie(), &self.listeners)
     }
 
-    /// Takes the pod's policy out of the kernel, and all that is left of its connections; of its ports, those at
-    /// addresses that are no other pod's by now.
-    pub(super) fn lift(&self, addresses: &[IpAddr], parts: &mut Parts) -> Result<(), MapsError> {
+    /// Takes the pod's policy out of the kernel, and all that is left of its connections.
+    pub(super) fn lift(&self, parts: &mut Parts) -> Result<(), MapsError> {
         let netns = self.netns().cookie();
         if let Err(error) = parts.pins.unpin_pod(netns) {
             tracing::warn!(pod = %self.wish.pod, %error, "its sk_lookup program stays attached");
         }
-        parts.maps.set_ports(addresses, None, &[])?;
+        parts.maps.set_ports(&self.addresses, None, &[])?;
         parts.maps.remove_origins(netns)
     }
 
@@ -220,9 +227,23 @@ impl Enrolled {
         self.sandbox.is_alive()
     }
 
-    fn enforce(&self, parts: &mut Parts) -> Result<(), EnrolError> {
-        let modes = parts.cluster.read().port_modes(&self.wish.pod);
-        parts.maps.set_ports(&self.addresses, Some(&modes), &self.listeners)?;
+    /// Brings the modes of its ports up to date in the kernel.
+    pub(super) fn update_ports(
+        &mut self,
+        cluster: &Cluster,
+        maps: &mut ControlMaps,
+    ) -> Result<(), MapsError> {
+        let modes = cluster.read().port_modes(&self.wish.pod);
+        if self.modes.as_ref() != Some(&modes) {
+            self.modes = None;
+            maps.set_ports(&self.addresses, Some(&modes), &self.listeners)?;
+            self.modes = Some(modes);
+        }
+        Ok(())
+    }
+
+    fn enforce(&mut self, parts: &mut Parts) -> Result<(), EnrolError> {
+        self.update_ports(&parts.cluster, &mut parts.maps)?;
         let link = parts.programs.attach_pod(self.netns())?;
         parts.pins.pin_pod(self.netns().cookie(), link.into_link())?;
         Ok(())

@@ -16,7 +16,7 @@ use std::{
     net::{Ipv4Addr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::net::sockopt::socket_cookie;
@@ -39,9 +39,6 @@ use crate::{
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
 };
-
-/// How often a pod without a certificate is looked at.
-const CERTIFICATE: Duration = Duration::from_millis(100);
 
 /// What the enroller works with.
 pub struct Parts {
@@ -89,6 +86,7 @@ pub struct Enroller {
     peers_overflowed: bool,
     /// A sandbox began or ended.
     events: Arc<Notify>,
+    certificates: watch::Receiver<u64>,
     standing: watch::Sender<Standing>,
 }
 
@@ -96,6 +94,7 @@ impl Enroller {
     /// An enroller that has enrolled nobody.
     pub fn new(parts: Parts) -> Self {
         Self {
+            certificates: parts.identities.changed(),
             parts,
             enrolled: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -148,10 +147,8 @@ impl Enroller {
 
     /// Comes when [`Self::follow`] has to be called again though the cluster did not change. A sandbox may have ended:
     /// see [`Self::release_ended`].
-    pub async fn due(&self) {
-        let certificate = self.standing.borrow().values().any(|pod| !pod.certified);
-        let certificate = certificate.then(|| Instant::now() + CERTIFICATE);
-        let retry = self.waiting.values().map(Waiting::next).chain(certificate).min();
+    pub async fn due(&mut self) {
+        let retry = self.waiting.values().map(Waiting::next).min();
         let retry = async {
             match retry {
                 Some(retry) => tokio::time::sleep_until(retry.into()).await,
@@ -161,6 +158,7 @@ impl Enroller {
         tokio::select! {
             () = retry => {}
             () = self.events.notified() => {}
+            Ok(()) = self.certificates.changed() => {}
         }
     }
 
@@ -177,6 +175,11 @@ impl Enroller {
     /// The pod behind a network namespace.
     pub fn pod_of(&self, netns: u64) -> Option<&PodRef> {
         self.enrolled.iter().find(|(_, pod)| pod.netns().cookie() == netns).map(|(name, _)| name)
+    }
+
+    /// The kernel's maps, to look at.
+    pub const fn maps(&self) -> &ControlMaps {
+        &self.parts.maps
     }
 
     /// A sign of life for the kernel.
@@ -221,17 +224,20 @@ impl Enroller {
         let cgroups = PodCgroups::scan(&self.parts.cgroup_root);
         let mut new = Vec::new();
         for wish in due {
-            match Enrolled::serve(&wish, &cgroups, &self.enrolled, &mut self.parts, &self.events) {
-                Ok(pod) => {
-                    self.enrolled.insert(wish.pod.clone(), pod);
-                    self.release_claimed(&wish.pod).await?;
-                    new.push(wish.pod);
-                }
+            match self.serve(&wish, &cgroups).await {
+                Ok(()) => new.push(wish.pod),
                 Err(EnrolError::Maps(error)) => return Err(error),
                 Err(error) => self.wait(wish, &error, now),
             }
         }
         Ok(new)
+    }
+
+    async fn serve(&mut self, wish: &LocalPod, cgroups: &PodCgroups) -> Result<(), EnrolError> {
+        let (pod, listeners) = Enrolled::find(wish, cgroups, &self.enrolled, &self.parts, &self.events)?;
+        self.release_holders(pod.addresses()).await?;
+        self.enrolled.insert(wish.pod.clone(), pod.serve(listeners, &mut self.parts)?);
+        Ok(())
     }
 
     async fn capture(&mut self, name: &PodRef, now: Instant) -> Result<(), MapsError> {
@@ -269,14 +275,13 @@ impl Enroller {
             }
             _ => None,
         };
-        self.waiting.insert(pod, Waiting::new(wish, because, now, last).until(wake));
+        self.waiting.insert(pod, Waiting::new(wish, error, now, last).until(wake));
     }
 
     fn update_ports(&mut self) -> Result<(), MapsError> {
-        let index = self.parts.cluster.read();
-        for (name, pod) in &self.enrolled {
-            let modes = index.port_modes(name);
-            let problem = match self.parts.maps.set_ports(pod.addresses(), Some(&modes), pod.listeners()) {
+        let Parts { cluster, maps, .. } = &mut self.parts;
+        for (name, pod) in &mut self.enrolled {
+            let problem = match pod.update_ports(cluster, maps) {
                 Ok(()) => None,
                 Err(error) if error.is_full() => Some(error.to_string()),
                 Err(error) => return Err(error),
@@ -300,6 +305,7 @@ impl Enroller {
     }
 
     fn publish(&mut self) {
+        self.certificates.borrow_and_update();
         let stand =
             |pod: &mut Enrolled| Stand { uid: pod.wish().uid.clone(), certified: pod.has_certificate() };
         let now: Standing = self.enrolled.iter_mut().map(|(name, pod)| (name.clone(), stand(pod))).collect();

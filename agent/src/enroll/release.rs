@@ -32,13 +32,12 @@ impl Enroller {
         self.release(unwanted).await
     }
 
-    /// Releases who had an address before the cluster gave it to this pod.
-    pub(super) async fn release_claimed(&mut self, by: &PodRef) -> Result<(), MapsError> {
-        let claimed = self.enrolled.get(by).map_or(&[][..], Enrolled::addresses);
-        let is_claimed = |pod: &Enrolled| pod.addresses().iter().any(|address| claimed.contains(address));
-        let others = self.enrolled.iter().filter(|(name, pod)| *name != by && is_claimed(pod));
-        let others = others.map(|(name, _)| (name.clone(), "its address went to another pod")).collect();
-        self.release(others).await
+    /// Releases who had these addresses before the cluster gave them to another pod.
+    pub(super) async fn release_holders(&mut self, of: &[IpAddr]) -> Result<(), MapsError> {
+        let holds = |pod: &Enrolled| pod.addresses().iter().any(|address| of.contains(address));
+        let holders = self.enrolled.iter().filter(|(_, pod)| holds(pod));
+        let holders = holders.map(|(name, _)| (name.clone(), "its address went to another pod")).collect();
+        self.release(holders).await
     }
 
     /// Captures nothing more of these pods, and ends what is open.
@@ -60,15 +59,8 @@ impl Enroller {
     pub(super) async fn withdraw(&mut self, released: Vec<Enrolled>) -> Result<(), MapsError> {
         join_all(released.iter().map(|pod| self.parts.workers.remove(&pod.wish().pod))).await;
         for pod in released {
-            let addresses = self.given_up(&pod);
-            pod.lift(&addresses, &mut self.parts)?;
+            pod.lift(&mut self.parts)?;
         }
         Ok(())
-    }
-
-    /// The addresses of a released pod that no other has by now.
-    fn given_up(&self, pod: &Enrolled) -> Vec<IpAddr> {
-        let kept = |address: &IpAddr| self.enrolled.values().any(|other| other.addresses().contains(address));
-        pod.addresses().iter().copied().filter(|address| !kept(address)).collect()
     }
 }

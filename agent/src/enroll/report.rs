@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Display,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::SystemTime,
@@ -10,7 +9,6 @@ use std::{
 
 use culvert_abi::names::programs::SK_LOOKUP;
 use culvert_policy::SpiffeId;
-use serde::{Serialize, Serializer};
 
 use super::{Enrolled, Enroller, waiting::Waiting};
 use crate::cluster::{NotEnrollable, PodRef};
@@ -28,7 +26,7 @@ pub struct Stand {
 }
 
 /// All that wish to be enrolled, and what does it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct EnrolReport {
     /// Captured pods.
     pub enrolled: Vec<EnrolledReport>,
@@ -41,16 +39,13 @@ pub struct EnrolReport {
 }
 
 /// A captured pod.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct EnrolledReport {
     /// Its name.
-    #[serde(serialize_with = "text")]
     pub pod: PodRef,
     /// Its UID.
-    #[serde(serialize_with = "text")]
     pub uid: Arc<str>,
     /// Whom its certificates name.
-    #[serde(serialize_with = "text")]
     pub identity: SpiffeId,
     /// Where it is served.
     pub addresses: Vec<IpAddr>,
@@ -59,7 +54,6 @@ pub struct EnrolledReport {
     /// Where the kernel sends its connections.
     pub listeners: Vec<SocketAddr>,
     /// Since when.
-    #[serde(serialize_with = "time")]
     pub since: SystemTime,
     /// Whether it has had a certificate.
     pub certified: bool,
@@ -70,31 +64,29 @@ pub struct EnrolledReport {
 }
 
 /// A pod that is not captured yet.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct WaitingReport {
     /// Its name.
-    #[serde(serialize_with = "text")]
     pub pod: PodRef,
     /// Why.
     pub reason: String,
+    /// Whether this is how a pod that starts or ends looks for a while.
+    pub transient: bool,
     /// Since when.
-    #[serde(serialize_with = "time")]
     pub since: SystemTime,
 }
 
 /// A pod that never can be captured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct NotEnrollableReport {
     /// Its name.
-    #[serde(serialize_with = "text")]
     pub pod: PodRef,
     /// Why.
-    #[serde(serialize_with = "text")]
     pub reason: NotEnrollable,
 }
 
 /// A kernel program that is attached and pinned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachedProgram {
     /// Its name in the object.
     pub name: String,
@@ -164,14 +156,11 @@ impl EnrolledReport {
 
 impl WaitingReport {
     fn of(pod: &PodRef, waiting: &Waiting) -> Self {
-        Self { pod: pod.clone(), reason: waiting.because.clone(), since: waiting.since }
+        Self {
+            pod: pod.clone(),
+            reason: waiting.because.clone(),
+            transient: waiting.transient,
+            since: waiting.since,
+        }
     }
-}
-
-fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn time<S: Serializer>(value: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_seconds(*value))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::wake::Wake;
+use super::{EnrolError, wake::Wake};
 use crate::cluster::LocalPod;
 
 /// How soon a pod is tried again at first. A sandbox takes far longer to make, and an application to start in it.
@@ -16,6 +16,8 @@ pub(super) struct Waiting {
     /// As it was when it was tried.
     wish: LocalPod,
     pub(super) because: String,
+    /// Whether this is how a pod that starts or ends looks for a while.
+    pub(super) transient: bool,
     pub(super) since: SystemTime,
     /// Since when it waits for this reason.
     changed: Instant,
@@ -25,10 +27,11 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// A pod that was tried now. `last` is how it waited before, if it did.
-    pub(super) fn new(wish: LocalPod, because: String, now: Instant, last: Option<Self>) -> Self {
+    pub(super) fn new(wish: LocalPod, error: &EnrolError, now: Instant, last: Option<Self>) -> Self {
+        let (because, transient) = (error.to_string(), error.is_expected_for_a_while());
         let since = last.as_ref().map_or_else(SystemTime::now, |last| last.since);
         let changed = last.filter(|last| last.because == because).map_or(now, |last| last.changed);
-        Self { wish, because, since, changed, tried: now, wake: None }
+        Self { wish, because, transient, since, changed, tried: now, wake: None }
     }
 
     /// Has it tried again as soon as this happens.
@@ -59,7 +62,7 @@ mod tests {
     use culvert_policy::SpiffeId;
 
     use super::*;
-    use crate::cluster::PodRef;
+    use crate::{cluster::PodRef, enroll::SandboxError};
 
     fn wish() -> LocalPod {
         LocalPod {
@@ -73,9 +76,9 @@ mod tests {
     /// Tried again and again for one reason, for that long.
     fn tried_for(lasted: Duration) -> (Waiting, Instant) {
         let begin = Instant::now();
-        let first = Waiting::new(wish(), "reason".to_owned(), begin, None);
+        let first = Waiting::new(wish(), &EnrolError::NoAddress, begin, None);
         let now = begin + lasted;
-        (Waiting::new(wish(), "reason".to_owned(), now, Some(first)), now)
+        (Waiting::new(wish(), &EnrolError::NoAddress, now, Some(first)), now)
     }
 
     #[test]
@@ -90,7 +93,7 @@ mod tests {
     fn another_reason_is_a_new_beginning() {
         let (last, now) = tried_for(Duration::from_secs(3600));
         let since = last.since;
-        let waiting = Waiting::new(wish(), "another".to_owned(), now, Some(last));
+        let waiting = Waiting::new(wish(), &SandboxError::Gone.into(), now, Some(last));
         assert_eq!(waiting.next() - now, SOONEST);
         assert_eq!(waiting.since, since, "it waits since then all the same");
     }

@@ -45,12 +45,22 @@ impl Breaker {
         self.failing.as_ref()
     }
 
-    /// The authority did not answer. Returns whether that is news. Requests that were on their way together fail
-    /// together, and count as one.
-    pub(super) fn opened(&mut self, error: String, now: SystemTime, spread: f64) -> bool {
+    /// The authority did not answer, and wants to be left alone for `pushback` if it could say that. Returns whether
+    /// the outage is news. Requests that were on their way together fail together, and count as one.
+    pub(super) fn open(
+        &mut self,
+        error: String,
+        pushback: Option<Duration>,
+        now: SystemTime,
+        spread: f64,
+    ) -> bool {
         if self.failing.is_none() || self.wait(now).is_zero() {
             self.outages = self.outages.saturating_add(1);
             self.pause = Pause::back_off(now, self.outages, CAP, spread);
+        }
+        let pushback = pushback.unwrap_or_default().min(CAP);
+        if self.wait(now) < pushback {
+            self.pause = Pause::new(now, pushback);
         }
         let news = self.failing.is_none();
         let since = self.failing.take().map_or(now, |failing| failing.since);

@@ -41,7 +41,7 @@ impl Certificate {
 }
 
 /// What TLS shows and signs with.
-pub(super) fn certified_key(
+pub(crate) fn certified_key(
     chain: Vec<CertificateDer<'static>>,
     pair: &KeyPair,
 ) -> Result<CertifiedKey, rustls::Error> {

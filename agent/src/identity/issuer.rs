@@ -106,4 +106,12 @@ impl IssueError {
             Self::Ca(error) => error.fault(),
         }
     }
+
+    /// How long the authority is to be left alone, if it says so.
+    pub const fn pushback(&self) -> Option<Duration> {
+        match self {
+            Self::Ca(error) => error.pushback(),
+            _ => None,
+        }
+    }
 }

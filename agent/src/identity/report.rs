@@ -11,9 +11,9 @@ pub struct IdentityReport {
     pub id: SpiffeId,
     /// Until when its certificate holds; none if it has none yet.
     pub not_after: Option<SystemTime>,
-    /// When the next certificate is asked for; in the past while a request is on its way.
-    pub next_renewal: Option<SystemTime>,
-    /// Since when it cannot be had.
+    /// When the next certificate is asked for; now while a request is on its way, or has yet to begin.
+    pub next_renewal: SystemTime,
+    /// Since when a certificate that is due cannot be had.
     pub failing_since: Option<SystemTime>,
     /// Why it cannot be had.
     pub error: Option<String>,

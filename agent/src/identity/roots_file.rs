@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{Roots, Trust, failing::with_sources, roots::RootsFault};
@@ -49,11 +49,9 @@ impl RootsFile {
 
     /// Looks every few seconds, for ever.
     pub(super) async fn follow(&self) {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
             self.look();
+            sleep(EVERY).await;
         }
     }
 

@@ -16,7 +16,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{Clock, Roots, SystemClock, clock::TlsClock};
+use super::{Clock, Roots, clock::TlsClock};
 
 /// The application protocol of HBONE.
 pub(super) const ALPN_HBONE: &[u8] = b"h2";
@@ -94,14 +94,13 @@ pub(super) fn client_config(
 
 /// For the client of a certificate authority, which proves itself by a token instead of a certificate. The authority
 /// must show a certificate for the name that it is asked by.
-pub(super) fn authority_client_config(roots: &Roots) -> ClientConfig {
+pub(super) fn authority_client_config(clock: Arc<dyn Clock>, roots: &Roots) -> ClientConfig {
     let roots = RootCertStore { roots: roots.anchors.clone() };
-    let mut config =
-        ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(TlsClock(Arc::new(SystemClock))))
-            .with_protocol_versions(&[&TLS13])
-            .expect("the provider has TLS 1.3 suites and groups")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    let mut config = ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(TlsClock(clock)))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has TLS 1.3 suites and groups")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_HBONE.to_vec()];
     config
 }

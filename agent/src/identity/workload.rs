@@ -149,16 +149,17 @@ impl Workload {
         state.failing.as_ref().filter(|_| lasts).map(|(fault, failing)| (*fault, failing.error.clone()))
     }
 
-    /// For people. `outage` is why the authority is away, if it is.
-    pub(super) fn report(&self, now: SystemTime, outage: Option<&Failing>) -> IdentityReport {
+    /// For people. `outage` is why the authority is away and when it is asked again, if it is.
+    pub(super) fn report(&self, now: SystemTime, outage: Option<&(Failing, SystemTime)>) -> IdentityReport {
         let state = self.state();
-        let outage = outage.filter(|_| state.renewal.wait(now).is_zero());
-        let failing = state.failing.as_ref().map(|(_, failing)| failing).or(outage);
+        let due = state.renewal.due().max(now);
+        let overdue = outage.filter(|_| due == now).map(|(failing, _)| failing);
+        let failing = state.failing.as_ref().map(|(_, failing)| failing).or(overdue);
         let certificate = self.certificate();
         IdentityReport {
             id: self.id.clone(),
             not_after: certificate.as_ref().map(|held| held.not_after()),
-            next_renewal: Some(state.renewal.due()),
+            next_renewal: outage.map_or(due, |(_, again)| due.max(*again)),
             failing_since: failing.map(|failing| failing.since),
             error: failing.map(|failing| failing.error.clone()),
             held: certificate.is_some_and(|held| held.holds_at(now)),

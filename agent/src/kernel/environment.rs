@@ -107,13 +107,15 @@ fn find_cgroup2() -> Result<PathBuf, EnvironmentError> {
     cgroup2_mount(&mounts).ok_or(EnvironmentError::NoCgroup2)
 }
 
-/// The first cgroup2 mount of a mountinfo (proc(5)): the mount point is the fifth field, and the type follows a lone
-/// hyphen.
+/// The cgroup2 mount of a mountinfo (proc(5)) that shows the whole hierarchy, as far as this cgroup namespace has it:
+/// the fourth field is what of it is mounted, the fifth the mount point, and the type follows a lone hyphen. A mount
+/// from before the namespace was made begins above it, at `/..`.
 fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
-        let mount_point = before.split(' ').nth(4)?;
-        after.starts_with("cgroup2 ").then(|| PathBuf::from(mount_point))
+        let mut fields = before.split(' ').skip(3);
+        let (root, mount_point) = (fields.next()?, fields.next()?);
+        (root == "/" && after.starts_with("cgroup2 ")).then(|| PathBuf::from(mount_point))
     })
 }
 
@@ -167,6 +169,16 @@ mod tests {
 ";
         assert_eq!(cgroup2_mount(mounts), Some("/sys/fs/cgroup/unified".into()));
         assert_eq!(cgroup2_mount("25 24 0:23 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
+    }
+
+    #[test]
+    fn finds_the_cgroup2_mount_of_a_nested_namespace() {
+        let mounts = "\
+26 24 0:24 /../.. /sys/fs/cgroup/unified rw,nosuid shared:11 - cgroup2 cgroup2 rw,nsdelegate
+27 24 0:24 /agent /sys/fs/cgroup/own rw,nosuid - cgroup2 cgroup2 rw,nsdelegate
+28 24 0:24 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate
+";
+        assert_eq!(cgroup2_mount(mounts), Some("/sys/fs/cgroup".into()));
     }
 
     #[test]

@@ -40,13 +40,13 @@ pub struct MapsError {
 }
 
 impl MapsError {
-    /// Whether the map had no room left.
-    pub fn is_full(&self) -> bool {
-        is_full(&self.source)
-    }
-
     fn of(map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self { map, source }
+    }
+
+    /// Whether the map had no room: nothing else is wrong with it.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
     }
 
     fn missing(map: &'static str) -> Self {
@@ -64,8 +64,8 @@ pub struct ControlMaps {
     pods: HashMap<MapData, u64, Pod>,
     captured: BTreeSet<u64>,
     peers: PeerMap,
-    peers_id: u32,
     ports: Mirror,
+    ids: [u32; FILLED.len()],
     origins: MapData,
     clients: MapData,
     events: Option<MapData>,
@@ -80,9 +80,9 @@ impl ControlMaps {
             in_force: Config::default(),
             heartbeat: typed(ebpf, HEARTBEAT)?,
             agent: typed(ebpf, AGENT)?,
+            ids: ids(ebpf)?,
             pods: typed(ebpf, PODS)?,
             captured: BTreeSet::new(),
-            peers_id: map_id(ebpf, PEERS)?,
             peers: PeerMap::new(typed(ebpf, PEERS)?),
             ports: Mirror::new(typed(ebpf, PORTS)?),
             origins: data(ebpf, ORIGINS)?,
@@ -172,20 +172,11 @@ impl ControlMaps {
         Ok(overflowed)
     }
 
-    /// The kernel's id of the peer map.
-    pub const fn peers_map_id(&self) -> u32 {
-        self.peers_id
-    }
-
     /// How full the maps are that the agent fills.
     pub fn fill(&self) -> Vec<MapFill> {
-        [
-            (PODS, self.captured.len(), MAX_PODS),
-            (PEERS, self.peers.len(), MAX_PEERS),
-            (PORTS, self.ports.len(), MAX_PORTS),
-        ]
-        .map(|(name, entries, capacity)| MapFill { name, entries, capacity })
-        .into()
+        let entries = [self.captured.len(), self.peers.len(), self.ports.len()];
+        let maps = FILLED.iter().zip(self.ids).zip(entries);
+        maps.map(|((&(name, capacity), id), entries)| MapFill { name, id, entries, capacity }).collect()
     }
 
     /// What became of every `connect()` so far.
@@ -218,17 +209,25 @@ impl ControlMaps {
 pub struct MapFill {
     /// The map.
     pub name: &'static str,
+    /// The kernel's id of it.
+    pub id: u32,
     /// How many entries it has.
     pub entries: usize,
     /// How many it can have.
     pub capacity: usize,
 }
 
-fn map_id(ebpf: &Ebpf, name: &'static str) -> Result<u32, MapsError> {
-    match ebpf.map(name) {
-        Some(Map::HashMap(map)) => id(map, name),
-        _ => Err(MapsError::missing(name)),
+/// The maps that the agent fills, and the room that is in them.
+const FILLED: [(&str, usize); 3] = [(PODS, MAX_PODS), (PEERS, MAX_PEERS), (PORTS, MAX_PORTS)];
+
+/// To be asked before the maps are taken.
+fn ids(ebpf: &Ebpf) -> Result<[u32; FILLED.len()], MapsError> {
+    let mut ids = [0; FILLED.len()];
+    for (id_of_map, (name, _)) in ids.iter_mut().zip(FILLED) {
+        let Some(Map::HashMap(map)) = ebpf.map(name) else { return Err(MapsError::missing(name)) };
+        *id_of_map = id(map, name)?;
     }
+    Ok(ids)
 }
 
 fn id(data: &MapData, name: &'static str) -> Result<u32, MapsError> {

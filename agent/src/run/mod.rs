@@ -1,7 +1,10 @@
 //! The life of an agent: start in order, follow the cluster, end in order.
 
+mod issuer;
 mod log;
+mod report;
 mod signals;
+mod source;
 
 use std::{
     io,
@@ -11,19 +14,23 @@ use std::{
 
 use anyhow::{Context, Result};
 use culvert::{
-    cluster::{Captured, Cluster, Index, Settings, manifests::ManifestDir},
+    cluster::Cluster,
     enroll::{Enroller, Parts},
-    identity::{Authority, Identities},
-    kernel::{Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
+    kernel::{Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
     observe::{AccessLog, Observer, PlaintextLog},
+    status::{Door, Visitor},
     tunnel::{Decide, Workers},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior},
+};
 use tracing::{debug, info, warn};
 
+use self::report::Reporter;
 pub(crate) use self::{log::init as init_log, signals::Signals};
-use crate::cli::{AgentOptions, IssuerOptions, Source};
+use crate::cli::AgentOptions;
 
 /// A third of what the kernel allows.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -40,73 +47,133 @@ pub(crate) fn agent(options: AgentOptions) -> Result<()> {
 async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> {
     let mut signals = Signals::new()?;
     let pins = Pins::open(&options.node)?;
-    let (cluster, manifests) = load_cluster(&options)?;
-    let identities = load_identities(&options)?;
+    let (cluster, follower) = source::open(&options).await?;
+    let identities = issuer::identities(&options)?;
     let kernel = Options { failure: options.failure, log: options.kernel_log };
     let (mut programs, mut maps) = Programs::load(&kernel)?;
     spawn_kernel_log(&mut programs, &options);
     let workers = start_workers(&options, &cluster, maps.for_workers()?)?;
     let events = maps.events().transpose()?;
 
-    tokio::spawn(manifests.run(cluster.clone()));
+    tokio::spawn(follower.run(cluster.clone()));
+    tokio::spawn(source::follow_trust_domains(cluster.clone(), identities.clone()));
     tokio::spawn(identities.clone().rotate());
-    let mut enroller = Enroller::new(Parts {
-        node: options.node.clone(),
-        cgroup_root: requirements.cgroup_root,
-        programs,
-        maps,
-        pins,
-        identities,
-        cluster: cluster.clone(),
-        workers,
-    });
-    let links = enroller.attach()?;
-    let changes = cluster.changed();
-    enroller.follow(Instant::now()).await?;
-    enroller.take_over(links)?;
-    if let Some(events) = events {
-        let log = PlaintextLog::new(cluster.clone(), AccessLog);
-        tokio::spawn(async move {
-            if let Err(error) = events.run(|event| log.write(event)).await {
-                warn!(%error, "plaintext connections are no longer recorded");
-            }
-        });
+    let mut agent = Agent {
+        door: open_door(&options)?,
+        reporter: Reporter::new(&options, &cluster, &identities),
+        enroller: Enroller::new(Parts {
+            node: options.node.clone(),
+            cgroup_root: requirements.cgroup_root,
+            programs,
+            maps,
+            pins,
+            identities,
+            cluster: cluster.clone(),
+            workers,
+        }),
+        in_force: false,
+    };
+    let links = agent.enroller.attach()?;
+    if let Some(signal) = agent.wait_for_cluster(&cluster, &mut signals).await? {
+        info!(signal, "ending before the cluster is known");
+        return Ok(());
     }
-    let (serving, waiting) = enroller.counts();
+    let changes = cluster.changed();
+    agent.enroller.follow(Instant::now()).await?;
+    agent.enroller.take_over(links)?;
+    agent.in_force = true;
+    if let Some(events) = events {
+        tokio::spawn(record_plaintext(events, cluster));
+    }
+    let (serving, waiting) = agent.enroller.counts();
     info!(node = options.node, enrolled = serving, waiting, "ready");
 
-    let end = follow(&mut enroller, changes, &mut signals).await;
-    finish(enroller, &options).await?;
+    let end = agent.follow(changes, &mut signals).await;
+    finish(agent.enroller, &options).await?;
     end
 }
 
-/// The control loop. It ends with a signal, or with an error of the kernel's.
-async fn follow(
-    enroller: &mut Enroller,
-    mut changes: watch::Receiver<u64>,
-    signals: &mut Signals,
-) -> Result<()> {
-    let mut told = *changes.borrow();
+/// What runs on the main thread.
+struct Agent {
+    enroller: Enroller,
+    door: Door,
+    reporter: Reporter,
+    /// This agent's programs are the ones that decide.
+    in_force: bool,
+}
+
+impl Agent {
+    /// An earlier agent's programs stay in force until then: an empty model would let go of pods that it captured.
+    /// Returns the signal that came first, if one did.
+    async fn wait_for_cluster(
+        &mut self,
+        cluster: &Cluster,
+        signals: &mut Signals,
+    ) -> Result<Option<&'static str>> {
+        let mut synced = cluster.synced();
+        let mut beat = heartbeat();
+        loop {
+            tokio::select! {
+                signal = signals.next() => return Ok(Some(signal)),
+                _ = beat.tick() => self.enroller.beat()?,
+                visitor = self.door.visitor() => self.answer(visitor),
+                synced = synced.wait_for(|synced| *synced) => {
+                    synced.context("the cluster's source ended")?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The control loop. It ends with a signal, or with an error of the kernel's.
+    async fn follow(&mut self, mut changes: watch::Receiver<u64>, signals: &mut Signals) -> Result<()> {
+        let mut told = *changes.borrow();
+        let mut beat = heartbeat();
+        loop {
+            tokio::select! {
+                signal = signals.next() => {
+                    info!(signal, "ending");
+                    return Ok(());
+                }
+                visitor = self.door.visitor() => {
+                    self.answer(visitor);
+                    continue;
+                }
+                _ = beat.tick() => {
+                    self.enroller.beat()?;
+                    self.enroller.release_ended().await?;
+                }
+                result = changes.changed() => result.context("the cluster's source ended")?,
+                () = self.enroller.due() => self.enroller.release_ended().await?,
+            }
+            let revision = *changes.borrow_and_update();
+            self.enroller.follow(Instant::now()).await?;
+            if std::mem::replace(&mut told, revision) != revision {
+                debug!(revision, "in force");
+            }
+        }
+    }
+
+    fn answer(&self, visitor: Visitor) {
+        visitor.answer(self.reporter.document(&self.enroller, self.in_force));
+    }
+}
+
+fn heartbeat() -> Interval {
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            name = signals.next() => {
-                info!(signal = name, "ending");
-                return Ok(());
-            }
-            _ = beat.tick() => {
-                enroller.beat()?;
-                enroller.release_ended().await?;
-            }
-            result = changes.changed() => result.context("the cluster's source ended")?,
-            () = enroller.due() => enroller.release_ended().await?,
-        }
-        let revision = *changes.borrow_and_update();
-        enroller.follow(Instant::now()).await?;
-        if std::mem::replace(&mut told, revision) != revision {
-            debug!(revision, "in force");
-        }
+    beat
+}
+
+fn open_door(options: &AgentOptions) -> Result<Door> {
+    let path = &options.status_socket;
+    Door::open(path).with_context(|| format!("cannot open the status socket {}", path.display()))
+}
+
+async fn record_plaintext(events: Events, cluster: Cluster) {
+    let log = PlaintextLog::new(cluster, AccessLog);
+    if let Err(error) = events.run(|event| log.write(event)).await {
+        warn!(%error, "plaintext connections are no longer recorded");
     }
 }
 
@@ -142,30 +209,6 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
     Workers::start(options.workers.get(), decide, observer, open).context("cannot start the workers")
-}
-
-fn load_cluster(options: &AgentOptions) -> Result<(Cluster, ManifestDir)> {
-    let defaults = Settings::default();
-    let cluster = Cluster::new(Index::new(Settings {
-        root_namespace: options.root_namespace.clone().unwrap_or(defaults.root_namespace),
-        trust_domain: options.trust_domain.clone().unwrap_or(defaults.trust_domain),
-        captured: Captured::ByWish,
-        ..Settings::default()
-    }));
-    let Source::Manifests(directory) = &options.source else { anyhow::bail!("expected --manifests") };
-    let mut manifests = ManifestDir::open(directory)?;
-    manifests.load(&cluster)?;
-    Ok((cluster, manifests))
-}
-
-fn load_identities(options: &AgentOptions) -> Result<Identities> {
-    let trust_domain = options.trust_domain.as_deref().unwrap_or("cluster.local");
-    let authority = match &options.issuer {
-        IssuerOptions::Own { directory: Some(directory) } => Authority::in_dir(directory, trust_domain)?,
-        IssuerOptions::Own { directory: None } => Authority::in_memory(trust_domain)?,
-        IssuerOptions::Service { .. } => anyhow::bail!("expected --ca-dir"),
-    };
-    Ok(Identities::new(authority, options.cert_lifetime))
 }
 
 fn spawn_kernel_log(programs: &mut Programs, options: &AgentOptions) {

@@ -14,13 +14,26 @@ impl Document {
         let watches = self.cluster.watches.iter().filter_map(watch);
         let problems = self.cluster.problems.iter().map(|problem| format!("not taken in: {problem}"));
         let pods = self.pods.not_enrolled.iter().filter_map(|pod| not_enrolled(pod, now));
+        let policy = self
+            .pods
+            .enrolled
+            .iter()
+            .filter_map(|pod| Some(format!("pod {}: {}", pod.pod, pod.problem.as_ref()?)));
         let certificates =
             self.certificates.iter().filter_map(|certificate| certificate_of(certificate, now));
         let maps = self.maps.iter().filter_map(full);
         let lost = (self.lost_records > 0).then(|| {
             format!("{} records of plaintext connections were lost: the ring was full", self.lost_records)
         });
-        waits.chain(watches).chain(problems).chain(pods).chain(certificates).chain(maps).chain(lost).collect()
+        waits
+            .chain(watches)
+            .chain(problems)
+            .chain(pods)
+            .chain(policy)
+            .chain(certificates)
+            .chain(maps)
+            .chain(lost)
+            .collect()
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Enrolled {
     pub since: Timestamp,
     /// Whether the others are told, by the annotation on the pod.
     pub announced: bool,
+    /// What of its policy the kernel could not be told.
+    pub problem: Option<String>,
 }
 
 /// A pod that wishes to be enrolled and is not.

@@ -136,6 +136,7 @@ pub(super) mod tests {
                     addresses: vec!["10.0.0.1".parse().expect("an address")],
                     since: at(10_010),
                     announced: true,
+                    problem: None,
                 }],
                 not_enrolled: vec![],
             },

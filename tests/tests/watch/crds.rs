@@ -1,7 +1,7 @@
 //! Istio's resources, which come and go.
 
 use culvert::cluster::WatchState;
-use culvert_testbed::apiserver::{ApiServer, Verb};
+use culvert_testbed::apiserver::{ApiServer, LoggedRequest, Verb};
 
 use crate::common::{Followed, PEER_AUTHENTICATIONS, policy, policy_key};
 
@@ -49,7 +49,7 @@ async fn an_object_outlives_the_version_that_it_was_read_in() {
     let mark = it.server.mark();
     it.server.serve("peerauthentications", &["v1"]).unwrap();
     it.server.drop_watches("peerauthentications");
-    let listed = |it: &culvert_testbed::apiserver::LoggedRequest| {
+    let listed = |it: &LoggedRequest| {
         it.resource == "peerauthentications" && it.verb == Verb::List && it.status == Some(200)
     };
     it.server.requested(mark, listed).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use culvert::cluster::WatchState;
-use culvert_testbed::apiserver::{Failure, Pace, Target, Verb};
+use culvert_testbed::apiserver::{Failure, LoggedRequest, Pace, Target, Verb};
 
 use crate::common::{Followed, options, pod, query, server_with_pods};
 
@@ -37,7 +37,9 @@ async fn a_page_that_is_no_longer_to_be_had_begins_the_list_anew() {
     let server = server_with_pods(&["a", "b", "c"]);
     server.slow_down(lists_of("pods"), Pace { bytes: 200, pause: Duration::from_millis(20) });
     let it = Followed::begin(server, small).await;
-    it.server.requested(0, |it| it.resource == "pods" && it.verb == Verb::List).await.unwrap();
+    let answered =
+        |it: &LoggedRequest| it.resource == "pods" && it.verb == Verb::List && it.status == Some(200);
+    it.server.requested(0, answered).await.unwrap();
     it.server.compact();
     it.server.behave();
     it.wait_until_synced().await;

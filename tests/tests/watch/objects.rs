@@ -3,7 +3,7 @@
 use culvert::cluster::Subject;
 use culvert_testbed::apiserver::ApiServer;
 
-use crate::common::{Followed, pod, pod_key, policy, policy_key, server_with_pods};
+use crate::common::{Followed, PEER_AUTHENTICATIONS, pod, pod_key, policy, policy_key, server_with_pods};
 
 const SERVER: [u8; 4] = [10, 0, 0, b's'];
 
@@ -48,7 +48,7 @@ async fn a_list_with_an_object_that_does_not_decode_keeps_what_was_in_force() {
     other["metadata"]["name"] = "zz".into();
     it.server.expire_watches("peerauthentications");
     it.server.apply(&other).unwrap();
-    it.wait("second policy", |it| it.cluster.sources().iter().any(|status| status.objects == 2)).await;
+    it.wait("second policy", |it| it.count(PEER_AUTHENTICATIONS) == 2).await;
     assert!(is_strict(&it));
     assert_eq!(it.cluster.problems().len(), 1);
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 
 /// How long a change may take until it is seen; a person notices longer ones, no test may fail for shorter ones.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Tries until there are no complaints; the last ones are the error.

@@ -10,7 +10,8 @@ use super::{
     wire::{self, Change, Name},
 };
 use crate::cluster::{
-    Cluster, Kind, Object, ObjectKey, Problem, Rejected, Settings, Subject, decode_json, problem::Reporter,
+    Cluster, Index, Kind, Object, ObjectKey, Problem, Rejected, Settings, Subject, decode_json,
+    problem::Reporter,
 };
 
 /// Feeds the index with the objects of one kind.
@@ -106,12 +107,16 @@ impl Sink for Objects {
 
     fn page(&self, listing: &mut Listing, items: &[&RawValue]) {
         let settings = self.cluster.read().settings().clone();
+        let (mut objects, mut broken) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             match self.read(item, &settings) {
-                Ok(object) => listing.objects.push(object),
-                Err(broken) => listing.broken.push(broken),
+                Ok(object) => objects.push(object),
+                Err(it) => broken.push(it),
             }
         }
+        let index = self.cluster.read();
+        listing.objects.extend(objects.into_iter().map(|object| known_or_new(&index, object)));
+        listing.broken.append(&mut broken);
     }
 
     fn complete(&mut self, listing: Listing) {
@@ -139,4 +144,9 @@ impl Sink for Objects {
             }
         });
     }
+}
+
+/// What a list repeats is kept once.
+fn known_or_new(index: &Index, object: Object) -> Object {
+    index.object(&object.key()).filter(|known| *known == object).unwrap_or(object)
 }

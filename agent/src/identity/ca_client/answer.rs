@@ -43,15 +43,15 @@ pub enum AnswerFault {
 
 /// A chain to show, and how long its leaf holds.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) chain: Vec<CertificateDer<'static>>,
+pub(in crate::identity) struct Answer {
+    pub(in crate::identity) chain: Vec<CertificateDer<'static>>,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
 
 /// Demands of an answer that its leaf is for `id` and for the key with `public_key` (DER), and that peers accept it
 /// now, whichever side they are on.
-pub(super) fn check(
+pub(in crate::identity) fn check(
     answer: &[impl Borrow<str>],
     id: &SpiffeId,
     public_key: impl AsRef<[u8]>,

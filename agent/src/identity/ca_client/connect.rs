@@ -20,22 +20,18 @@ use tonic::{
 };
 
 use super::CaAddress;
-use crate::identity::{Roots, tls};
 
 /// gRPC's headers are short; this is for an authority that is none.
 const MAX_HEADERS: u32 = 16 * 1024;
 
 /// A channel that connects when it is used, and again when its connection broke.
-pub(super) fn channel(address: &CaAddress, roots: &Roots, within: Duration) -> Channel {
+pub(super) fn channel(address: &CaAddress, config: ClientConfig, within: Duration) -> Channel {
     // The connector knows where to go; the URI is what HTTP/2 calls the server.
     let uri = Uri::builder().scheme("https").authority(address.to_string()).path_and_query("/").build();
     Endpoint::from(uri.expect("an address is a valid authority of a URI"))
         .connect_timeout(within)
         .http2_max_header_list_size(MAX_HEADERS)
-        .connect_with_connector_lazy(Connector {
-            address: address.clone(),
-            config: Arc::new(tls::authority_client_config(roots)),
-        })
+        .connect_with_connector_lazy(Connector { address: address.clone(), config: Arc::new(config) })
 }
 
 /// Opens one connection at a time.

@@ -61,6 +61,8 @@ pub enum CaError {
         code: Code,
         /// The authority's own, shortened.
         message: String,
+        /// How long we are to leave it alone, if it says so.
+        pushback: Option<Duration>,
     },
     /// The authority does not sign for this identity.
     #[error("the certificate authority refused a certificate for {id} ({code:?}): {message}")]
@@ -94,9 +96,19 @@ impl CaError {
             | Code::ResourceExhausted
             | Code::DeadlineExceeded
             | Code::Aborted
-            | Code::Cancelled => Self::Busy { address: address.clone(), code, message },
+            | Code::Cancelled => {
+                Self::Busy { address: address.clone(), code, message, pushback: pushback(&status) }
+            }
             Code::OutOfRange => Self::Answer { id: id.clone(), source: AnswerFault::TooLong },
             _ => Self::Refused { id: id.clone(), code, message },
+        }
+    }
+
+    /// How long the authority is to be left alone, if it says so.
+    pub const fn pushback(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { pushback, .. } => *pushback,
+            _ => None,
         }
     }
 
@@ -113,6 +125,12 @@ impl CaError {
             Self::Answer { .. } => IssueFault::BadAnswer,
         }
     }
+}
+
+/// As gRPC's retries have it (gRFC A6).
+fn pushback(status: &Status) -> Option<Duration> {
+    let milliseconds = status.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?;
+    milliseconds.parse().ok().map(Duration::from_millis)
 }
 
 /// Quoted, so that it cannot be taken for our own words, or for a line of its own.

@@ -1,7 +1,7 @@
 //! The client of a certificate authority that speaks Istio's protocol: `culvert ca`, or istiod.
 
 mod address;
-mod answer;
+pub(super) mod answer;
 mod connect;
 mod error;
 mod request;
@@ -27,9 +27,10 @@ pub use self::{
 };
 use self::{request::Request, token::TokenFile};
 use super::{
-    Certificate, IssueError, Issuer, Roots, Trust,
+    Certificate, Clock, IssueError, Issuer, Roots, SystemClock, Trust,
     istio_ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse},
     roots_file::RootsFile,
+    tls,
 };
 
 /// How long one request may take, with the connection that it may need.
@@ -42,6 +43,7 @@ pub struct CaClient {
     address: CaAddress,
     token: TokenFile,
     patience: Duration,
+    clock: Arc<dyn Clock>,
     trust: Arc<Trust>,
     roots: RootsFile,
     line: Mutex<Line>,
@@ -59,20 +61,28 @@ impl CaClient {
     /// The authority at `address`. `roots` is a file with the roots that it and all of the mesh must chain to, and
     /// `token` one with this agent's service-account token; both may change and need not be there yet.
     pub fn new(address: CaAddress, roots: PathBuf, token: PathBuf, trust_domain: &str) -> Self {
-        Self::with_patience(address, roots, token, trust_domain, PATIENCE)
+        let trust = Arc::new(Trust::nobody(trust_domain));
+        Self {
+            address,
+            token: TokenFile(token),
+            patience: PATIENCE,
+            clock: Arc::new(SystemClock),
+            roots: RootsFile::open(roots, trust.clone()),
+            trust,
+            line: Mutex::default(),
+        }
     }
 
     /// The same, where no request may take longer than `patience`.
-    pub fn with_patience(
-        address: CaAddress,
-        roots: PathBuf,
-        token: PathBuf,
-        trust_domain: &str,
-        patience: Duration,
-    ) -> Self {
-        let trust = Arc::new(Trust::nobody(trust_domain));
-        let roots = RootsFile::open(roots, trust.clone());
-        Self { address, token: TokenFile(token), patience, trust, roots, line: Mutex::default() }
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same, where the authority's own certificate is judged by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     async fn request(
@@ -114,7 +124,11 @@ impl CaClient {
         {
             return Ok((line.number, channel.clone()));
         }
-        let channel = connect::channel(&self.address, &roots, self.patience);
+        let channel = connect::channel(
+            &self.address,
+            tls::authority_client_config(self.clock.clone(), &roots),
+            self.patience,
+        );
         line.number += 1;
         line.held = Some((roots, channel.clone()));
         Ok((line.number, channel))

@@ -15,9 +15,9 @@ impl Identities {
     pub(crate) fn renew_due(&self, now: SystemTime) -> Duration {
         let mut requests = Requests::default();
         loop {
-            let nap = self.shared.ask_due(&mut requests, now);
+            let nap = self.shared.rotation.ask_due(self.shared.held(), &mut requests, now);
             let Some(answer) = block_on(requests.next()) else { return nap };
-            self.shared.settle(answer, now);
+            self.shared.rotation.settle(answer, &self.shared.held(), now);
         }
     }
 

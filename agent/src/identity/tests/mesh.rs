@@ -7,7 +7,10 @@ use std::{
 };
 
 use culvert_policy::{Reason, SpiffeId};
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use k8s_openapi::ByteString;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::CertificateDer,
+};
 
 use crate::identity::{Clock, VerifiedPeer, server_name, tls_fault};
 
@@ -16,6 +19,12 @@ pub(super) const DAY: Duration = Duration::from_hours(24);
 
 pub(super) fn id(service_account: &str) -> SpiffeId {
     SpiffeId::new(TRUST_DOMAIN, "full", service_account)
+}
+
+/// As files and messages have certificates.
+pub(super) fn pem(certificate: &CertificateDer<'_>) -> String {
+    let base64 = serde_json::to_value(ByteString(certificate.to_vec())).unwrap();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", base64.as_str().unwrap())
 }
 
 #[derive(Debug)]

@@ -1,84 +1,22 @@
 //! Certificates that age, authorities that are away, connections that stay.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use culvert_policy::{Reason, SpiffeId};
-use futures::future::{BoxFuture, ready};
+use culvert_policy::Reason;
 use tokio::sync::mpsc;
 
-use super::mesh::{DAY, Pair, TRUST_DOMAIN, TestClock, id};
-use crate::identity::{Authority, Certificate, Clock, Identities, IssueError, Issuer, Trust, Workload};
+use super::{
+    mesh::{DAY, Pair, TRUST_DOMAIN, id},
+    remote::{Mesh, Mood, Remote},
+};
+use crate::identity::{Authority, Clock, Identities, Roots};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Half of a certificate's life, less the second by which its end may be rounded.
 const HALF: Duration = Duration::from_secs(12 * 60 * 60 - 1);
-
-/// An authority that can be away, and that tells of each certificate.
-#[derive(Debug)]
-struct Remote {
-    authority: Authority,
-    away: Arc<AtomicBool>,
-    issued: mpsc::UnboundedSender<()>,
-}
-
-impl Issuer for Remote {
-    fn issue<'a>(
-        &'a self,
-        id: &'a SpiffeId,
-        lifetime: Duration,
-        now: SystemTime,
-    ) -> BoxFuture<'a, Result<Certificate, IssueError>> {
-        let issued = if self.away.load(Ordering::Relaxed) {
-            Err(IssueError::Sign { id: id.clone(), source: rcgen::Error::RemoteKeyError })
-        } else {
-            let _ = self.issued.send(());
-            self.authority.issue(id, lifetime, now)
-        };
-        Box::pin(ready(issued))
-    }
-
-    fn trust(&self) -> Arc<Trust> {
-        self.authority.trust()
-    }
-}
-
-struct Mesh {
-    clock: Arc<TestClock>,
-    away: Arc<AtomicBool>,
-    identities: Identities,
-}
-
-impl Mesh {
-    fn new() -> Self {
-        let (clock, away) = (TestClock::new(), Arc::new(AtomicBool::new(false)));
-        let authority = Authority::in_memory(TRUST_DOMAIN).unwrap();
-        let remote = Remote { authority, away: away.clone(), issued: mpsc::unbounded_channel().0 };
-        Self { identities: Identities::with_clock(remote, DAY, clock.clone(), || 0.0), clock, away }
-    }
-
-    fn workload(&self, service_account: &str) -> Arc<Workload> {
-        self.identities.ready_workload(&id(service_account))
-    }
-
-    fn renew(&self) -> Duration {
-        self.identities.renew_due(self.clock.now())
-    }
-
-    fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::Relaxed);
-    }
-
-    fn connect(&self) -> Pair {
-        let (client, server) = (self.workload("sleep"), self.workload("httpbin"));
-        Pair::connect(client.hbone_connector(server.id()), server.hbone_acceptor())
-    }
-}
 
 #[test]
 fn one_workload_is_shared_while_somebody_holds_it() {
@@ -137,14 +75,14 @@ fn a_configuration_made_before_shows_the_certificate_made_after() {
 fn while_the_authority_is_away_a_certificate_serves_until_it_expires() {
     let mesh = Mesh::new();
     let _held = (mesh.workload("sleep"), mesh.workload("httpbin"));
-    mesh.set_away(true);
+    mesh.set(Mood::Away);
     mesh.clock.advance(HALF * 2);
     mesh.renew();
     assert_eq!(mesh.connect().peers(), (Ok(id("httpbin")), Ok(id("sleep"))));
     mesh.clock.advance(SECOND * 3);
     mesh.renew();
     assert_eq!(mesh.connect().peers(), (Err(Reason::RefusedByPeer), Err(Reason::NoCertificate)));
-    mesh.set_away(false);
+    mesh.set(Mood::Willing);
     mesh.clock.advance(SECOND * 60);
     mesh.renew();
     assert_eq!(mesh.connect().peers(), (Ok(id("httpbin")), Ok(id("sleep"))));
@@ -168,7 +106,7 @@ fn whoever_has_no_certificate_yet_shows_none_and_knows_it() {
 fn failures_are_tried_again_ever_more_slowly() {
     let mesh = Mesh::new();
     let workload = mesh.workload("sleep");
-    mesh.set_away(true);
+    mesh.set(Mood::Away);
     mesh.clock.advance(DAY / 2);
     let waits: Vec<_> = std::iter::repeat_with(|| {
         let wait = mesh.renew();
@@ -178,7 +116,7 @@ fn failures_are_tried_again_ever_more_slowly() {
     .take(8)
     .collect();
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-    mesh.set_away(false);
+    mesh.set(Mood::Willing);
     let before = workload.certificate().unwrap();
     assert!(mesh.renew() > HALF);
     assert_ne!(workload.certificate().unwrap().chain(), before.chain());
@@ -196,23 +134,37 @@ fn a_clock_set_back_renews_what_does_not_hold_yet() {
 }
 
 #[test]
-fn another_trust_domain_gets_no_certificate() {
+fn certificates_of_a_root_that_has_gone_are_renewed_soon() {
     let mesh = Mesh::new();
-    let workload = mesh.identities.ready_workload(&SpiffeId::new("other.example", "full", "sleep"));
-    assert!(workload.certificate().is_none());
-    let [report] = &mesh.identities.report()[..] else { panic!("one workload is held") };
-    let error = report.error.as_deref().unwrap();
-    assert_eq!(
-        error,
-        "expected an identity of trust domain cluster.local, found spiffe://other.example/ns/full/sa/sleep"
-    );
+    let _held = (mesh.workload("sleep"), mesh.workload("httpbin"));
+    assert!(mesh.renew() > HALF);
+    let other = Authority::in_memory(TRUST_DOMAIN).unwrap();
+    mesh.trust.set_roots(Roots::new(vec![other.root().clone(), mesh.root.clone()]).unwrap());
+    assert!(mesh.renew() > HALF, "one more root is no haste");
+    mesh.trust.set_roots(Roots::new(vec![other.root().clone()]).unwrap());
+    assert_eq!(mesh.renew(), SECOND * 5);
+}
+
+#[test]
+fn a_new_trust_domain_makes_new_identities() {
+    let mesh = Mesh::new();
+    let old = mesh.workload("sleep");
+    mesh.identities.set_trust_domains("new.example", &[TRUST_DOMAIN.into()]);
+    let new = mesh.identities.ready_workload(&culvert_policy::SpiffeId::new("new.example", "full", "sleep"));
+    let pair = Pair::connect(old.hbone_connector(new.id()), new.hbone_acceptor());
+    assert_eq!(pair.peers(), (Ok(new.id().clone()), Ok(old.id().clone())), "the alias holds on both sides");
+    mesh.identities.set_trust_domains("new.example", &[]);
+    let pair = Pair::connect(old.hbone_connector(new.id()), new.hbone_acceptor());
+    assert_eq!(pair.peers(), (Err(Reason::RefusedByPeer), Err(Reason::ForeignTrustDomain)));
+    drop(old);
+    assert_eq!(mesh.identities.report().len(), 1);
 }
 
 /// Each certificate is an event; how many there were decides, not how long they took.
 async fn rotate_until_issued(lifetime: Duration, count: usize) -> Duration {
     let (sender, mut issued) = mpsc::unbounded_channel();
     let authority = Authority::in_memory(TRUST_DOMAIN).unwrap();
-    let remote = Remote { authority, away: Arc::default(), issued: sender };
+    let remote = Remote::new(authority, sender);
     let identities = Identities::new(remote, lifetime);
     let rotation = tokio::spawn(identities.clone().rotate());
     let held = identities.workload(&id("sleep"));

@@ -1,0 +1,80 @@
+//! Where the agent learns of the cluster.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use culvert::{
+    cluster::{
+        Captured, Cluster, Index, MeshConfig, Overrides,
+        manifests::ManifestDir,
+        watch::{self, KubernetesWatch, WatchOptions},
+    },
+    identity::Identities,
+};
+
+use crate::cli::{AgentOptions, Source};
+
+/// What keeps the model up to date.
+pub(super) enum Follower {
+    /// A directory.
+    Manifests(ManifestDir),
+    /// An API server.
+    Kubernetes(Box<KubernetesWatch>),
+}
+
+/// An empty model, and what will fill it.
+pub(super) async fn open(options: &AgentOptions) -> Result<(Cluster, Follower)> {
+    let overrides = overrides(options);
+    let cluster = Cluster::new(Index::new(overrides.settings(&MeshConfig::default())));
+    let follower = match &options.source {
+        Source::Manifests(directory) => {
+            let mut manifests = ManifestDir::open(directory)?;
+            manifests.load(&cluster)?;
+            Follower::Manifests(manifests)
+        }
+        Source::Kubernetes { kubeconfig } => {
+            let client = watch::client(kubeconfig.as_deref()).await?;
+            let options = WatchOptions { overrides, ..WatchOptions::default() };
+            Follower::Kubernetes(Box::new(KubernetesWatch::new(client, options)))
+        }
+    };
+    Ok((cluster, follower))
+}
+
+/// Where nobody can write an annotation, the wish counts for the fact.
+fn overrides(options: &AgentOptions) -> Overrides {
+    Overrides {
+        root_namespace: options.root_namespace.clone(),
+        trust_domain: options.trust_domain.clone(),
+        captured: matches!(options.source, Source::Manifests(_)).then_some(Captured::ByWish),
+        ..Overrides::default()
+    }
+}
+
+impl Follower {
+    /// Follows for ever.
+    pub(super) async fn run(self, cluster: Cluster) {
+        match self {
+            Self::Manifests(manifests) => manifests.run(cluster).await,
+            Self::Kubernetes(watch) => watch.run(cluster).await,
+        }
+    }
+}
+
+/// Has certificates judged by the trust domains that the mesh's settings name, as they change.
+pub(super) async fn follow_trust_domains(cluster: Cluster, identities: Identities) {
+    let mut changes = cluster.changed();
+    let mut told = None;
+    loop {
+        let settings = cluster.read().settings().clone();
+        if !told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &settings)) {
+            let aliases = settings.trust_domain_aliases.iter();
+            let aliases: Vec<_> = aliases.map(|alias| alias.as_str().into()).collect();
+            identities.set_trust_domains(&settings.trust_domain, &aliases);
+            told = Some(settings);
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
