@@ -38,14 +38,14 @@ impl Index {
         &self.settings
     }
 
-    /// The object of that kind and name.
-    pub fn object(&self, key: &ObjectKey) -> Option<Object> {
-        self.files.get(key).map(Object)
-    }
-
     /// Grows with each change that may change an answer.
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The object of that kind and name.
+    pub fn object(&self, key: &ObjectKey) -> Option<Object> {
+        self.files.get(key).map(Object)
     }
 
     /// How many objects of a kind there are.
@@ -57,14 +57,14 @@ impl Index {
     pub fn apply(&mut self, object: Object) {
         let old = self.files.get(&object.key());
         if old.as_ref() != Some(&object.0) {
-            self.replace(old, Some(object.0));
+            self.replace(old.as_ref(), Some(&object.0));
         }
     }
 
     /// Takes an object away.
     pub fn delete(&mut self, key: &ObjectKey) {
         if let Some(old) = self.files.get(key) {
-            self.replace(Some(old), None);
+            self.replace(Some(&old), None);
         }
     }
 
@@ -81,8 +81,8 @@ impl Index {
         }
     }
 
-    /// Replaces what the operator says of the mesh. The DNS domain of Services has to stay: names of rules were
-    /// completed with it.
+    /// Replaces what holds for the whole mesh; all that depends on it follows. The DNS domain of Services has to stay:
+    /// names of rules were completed with it.
     pub fn set_settings(&mut self, settings: Settings) {
         if *self.settings == settings {
             return;
@@ -99,14 +99,14 @@ impl Index {
         self.revision += 1;
     }
 
-    fn replace(&mut self, old: Option<Content>, new: Option<Content>) {
-        if let Some(old) = &old {
-            self.note(old, new.as_ref());
+    fn replace(&mut self, old: Option<&Content>, new: Option<&Content>) {
+        if let Some(old) = old {
+            self.note(old, new);
             self.files.remove(old);
         }
-        if let Some(new) = &new {
+        if let Some(new) = new {
             self.files.add(new);
-            self.note(new, old.as_ref());
+            self.note(new, old);
         }
         self.revision += 1;
     }
@@ -117,8 +117,6 @@ impl Index {
             Content::Namespace(it) if self.settings.captured == Captured::ByWish => {
                 self.journal.note(Change::Namespace(it.meta.name.clone()));
             }
-            // Pods are enrolled by it, and each agent looks at its own; peers go by the annotation.
-            Content::Namespace(_) => {}
             Content::Pod(it) => self.note_pod(it),
             Content::Service(it) => self.note_host(HostRef::Service((&it.meta).into())),
             Content::EndpointSlice(it) => self.note_slice(it, other),
@@ -126,7 +124,8 @@ impl Index {
             Content::DestinationRule(it) if it.sets_tls() => {
                 self.journal.note(Change::Hosts(it.host.clone()));
             }
-            Content::DestinationRule(_) => {}
+            // A rule without TLS decides nothing. By a namespace each agent enrols its own pods; peers go by the annotation.
+            Content::Namespace(_) | Content::DestinationRule(_) => {}
             Content::ServiceEntry(it) => self.note_host(HostRef::Entry((&it.meta).into())),
             Content::WorkloadEntry(it) => self.note_workload_entry(it),
         }

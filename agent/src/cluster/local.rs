@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Index, LocalPod, PodRef, model::Pod, workload::Workload};
+use super::{
+    Index, LocalPod, PodRef,
+    model::{Phase, Pod},
+    workload::Workload,
+};
 
 /// Why a pod that asks to be enrolled never can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,7 +51,7 @@ impl Index {
     }
 
     fn wishing<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
-        self.on_node(node).filter(|pod| !pod.ended && self.wishes_capture(pod))
+        self.on_node(node).filter(|pod| pod.phase != Phase::Ended && self.wishes_capture(pod))
     }
 
     fn on_node<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {

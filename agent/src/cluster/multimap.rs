@@ -16,7 +16,7 @@ pub(super) struct Multimap<K: Eq + Hash, V: Ord> {
 enum Set<V: Ord> {
     One(V),
     /// Two or more.
-    More(Box<BTreeSet<V>>),
+    More(BTreeSet<V>),
 }
 
 impl<K: Eq + Hash, V: Ord> Multimap<K, V> {
@@ -52,7 +52,7 @@ impl<K: Eq + Hash, V: Ord> Multimap<K, V> {
             Some(Set::One(one)) => (Some(one), None),
             Some(Set::More(set)) => (None, Some(set)),
         };
-        one.into_iter().chain(more.into_iter().flat_map(|set| set.iter()))
+        one.into_iter().chain(more.into_iter().flatten())
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
@@ -64,7 +64,7 @@ impl<V: Ord> Set<V> {
     fn with(self, value: V) -> Self {
         match self {
             Self::One(one) if one == value => Self::One(one),
-            Self::One(one) => Self::More(Box::new(BTreeSet::from([one, value]))),
+            Self::One(one) => Self::More(BTreeSet::from([one, value])),
             Self::More(mut set) => {
                 set.insert(value);
                 Self::More(set)

@@ -59,8 +59,8 @@ impl Index {
 
     /// The host whose own address this is for clients of a namespace.
     fn door_at(&self, client_namespace: &str, origin: SocketAddr) -> Option<(Door<'_>, View<'_>)> {
-        let hosts = self.files.hosts_by_address.get(&origin.ip()).filter_map(|host| self.host(host));
-        hosts.filter_map(|host| Some((host.door(origin.port())?, self.view(client_namespace, host)?))).next()
+        let mut hosts = self.files.hosts_by_address.get(&origin.ip()).filter_map(|host| self.host(host));
+        hosts.find_map(|host| Some((host.door(origin.port())?, self.view(client_namespace, host)?)))
     }
 
     fn door_route(

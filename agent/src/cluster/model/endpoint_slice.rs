@@ -24,8 +24,11 @@ pub(in crate::cluster) struct EndpointSlice {
     /// How many of them, at the beginning, are ready.
     ready: usize,
     /// Container ports over TCP, by the name of the Service's port.
-    pub(in crate::cluster) ports: Box<[(Arc<str>, u16)]>,
+    pub(in crate::cluster) ports: Box<[NamedPort]>,
 }
+
+/// The name of a Service's port, and the container port that it leads to.
+type NamedPort = (Arc<str>, u16);
 
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,7 +164,7 @@ fn endpoint(
 }
 
 /// A port without a number stands for all ports, which no Service's endpoint means.
-fn ports(ports: Vec<PortFields>) -> Result<Box<[(Arc<str>, u16)]>, Invalid> {
+fn ports(ports: Vec<PortFields>) -> Result<Box<[NamedPort]>, Invalid> {
     let tcp = ports.into_iter().enumerate();
     let tcp = tcp.filter(|(_, port)| is_tcp(port.protocol.as_ref().map(|protocol| &*protocol.0)));
     let numbered = tcp.filter_map(|(at, it)| Some((at, it.name.unwrap_or_default().0, it.port?)));

@@ -11,7 +11,7 @@ mod workload_entry;
 pub(super) use addresses::Addresses;
 pub(super) use endpoint_slice::{EndpointSlice, EndpointSliceFields, SERVICE_NAME};
 pub(super) use namespace::{Namespace, NamespaceFields};
-pub(super) use pod::{Pod, PodFields};
+pub(super) use pod::{Phase, Pod, PodFields};
 pub(super) use service::{Service, ServiceFields, ServicePort};
 pub(super) use service_entry::{Endpoints, EntryPort, ServiceEntry, ServiceEntryFields};
 pub(super) use workload_entry::{WorkloadEntry, WorkloadEntryFields};

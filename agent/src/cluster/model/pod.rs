@@ -27,10 +27,19 @@ pub(in crate::cluster) struct Pod {
     pub(in crate::cluster) service_account: Arc<str>,
     pub(in crate::cluster) node: Option<Arc<str>>,
     pub(in crate::cluster) host_network: bool,
-    pub(in crate::cluster) running: bool,
-    /// None of its containers will run again.
-    pub(in crate::cluster) ended: bool,
+    pub(in crate::cluster) phase: Phase,
     pub(in crate::cluster) addresses: Addresses,
+}
+
+/// `status.phase`, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cluster) enum Phase {
+    /// Not running yet, or nobody knows.
+    Other,
+    /// Running.
+    Running,
+    /// None of its containers will run again.
+    Ended,
 }
 
 /// A pod as it is written.
@@ -67,7 +76,7 @@ impl Pod {
 
     /// Whether others can reach it at an address that is its own: a pod in the node's network has none.
     pub(in crate::cluster) const fn is_peer(&self) -> bool {
-        self.running && !self.host_network && !self.addresses.is_empty()
+        matches!(self.phase, Phase::Running) && !self.host_network && !self.addresses.is_empty()
     }
 }
 
@@ -82,6 +91,7 @@ impl TryFrom<PodFields> for Pod {
         let spec = document.spec.unwrap_or_default();
         let status = document.status.unwrap_or_default();
         let service_account = spec.service_account_name.filter(|name| !name.0.is_empty());
+        let phase = status.phase.as_ref().map(|phase| &*phase.0);
         Ok(Self {
             meta,
             uid: metadata.uid.unwrap_or_default().into(),
@@ -92,8 +102,11 @@ impl TryFrom<PodFields> for Pod {
             service_account: service_account.map_or_else(|| intern::text(DEFAULT_SERVICE_ACCOUNT), |it| it.0),
             node: spec.node_name.map(|name| name.0),
             host_network: spec.host_network.unwrap_or_default(),
-            running: status.phase.as_ref().is_some_and(|phase| *phase.0 == *"Running"),
-            ended: status.phase.as_ref().is_some_and(|phase| matches!(&*phase.0, "Succeeded" | "Failed")),
+            phase: match phase {
+                Some("Running") => Phase::Running,
+                Some("Succeeded" | "Failed") => Phase::Ended,
+                _ => Phase::Other,
+            },
             addresses: addresses(&status)?,
         })
     }

@@ -1,20 +1,17 @@
 //! The objects, filed so that a question looks only at what it is about.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::IpAddr,
-    sync::Arc,
-};
+mod entries;
+mod filing;
 
-use culvert_policy::{
-    DestinationRule, DestinationRules, Labels, PeerAuthentication, PeerAuthentications, selects,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use culvert_policy::{DestinationRule, DestinationRules, PeerAuthentication, PeerAuthentications};
 
 use super::{
     Kind, ObjectKey, PodRef,
     backends::Backends,
     host::HostRef,
-    model::{EndpointSlice, Endpoints, Namespace, NamespacedName, Pod, Service, ServiceEntry, WorkloadEntry},
+    model::{EndpointSlice, Namespace, NamespacedName, Pod, Service, ServiceEntry, WorkloadEntry},
     multimap::Multimap,
     namespaced::Namespaced,
     object::Content,
@@ -208,158 +205,5 @@ impl Files {
                 self.workload_entries.remove(&namespace, &name);
             }
         }
-    }
-
-    fn file_pod(&mut self, pod: &Pod) {
-        if let Some(node) = &pod.node {
-            self.pods_by_node.insert(node.clone(), pod.reference());
-        }
-        if pod.is_peer() {
-            let member = Member::Pod(pod.meta.name.clone());
-            for address in pod.addresses.iter() {
-                self.pods_by_address.insert(address, pod.reference());
-                self.join(&pod.meta.namespace, &pod.labels, address, &member);
-            }
-        }
-    }
-
-    fn unfile_pod(&mut self, pod: &Pod) {
-        if let Some(node) = &pod.node {
-            self.pods_by_node.remove(node.clone(), &pod.reference());
-        }
-        let member = Member::Pod(pod.meta.name.clone());
-        for address in pod.addresses.iter() {
-            self.pods_by_address.remove(address, &pod.reference());
-            self.part(&pod.meta.namespace, address, &member);
-        }
-    }
-
-    fn file_workload_entry(&mut self, entry: &WorkloadEntry) {
-        if let Some(address) = entry.address {
-            self.workload_entries_by_address.insert(address, (&entry.meta).into());
-            let member = Member::WorkloadEntry(entry.meta.name.clone());
-            self.join(&entry.meta.namespace, &entry.labels, address, &member);
-        }
-    }
-
-    fn unfile_workload_entry(&mut self, entry: &WorkloadEntry) {
-        if let Some(address) = entry.address {
-            self.workload_entries_by_address.remove(address, &(&entry.meta).into());
-            let member = Member::WorkloadEntry(entry.meta.name.clone());
-            self.part(&entry.meta.namespace, address, &member);
-        }
-    }
-
-    /// Makes a workload a member of each `ServiceEntry` that selects it.
-    fn join(&mut self, namespace: &Arc<str>, labels: &Labels, address: IpAddr, member: &Member) {
-        let selecting: Vec<Arc<str>> = self.selecting.get(namespace).cloned().collect();
-        for name in selecting {
-            let entry = self.service_entries.get(namespace, &name);
-            if entry.is_some_and(|entry| entry.selects(labels)) {
-                self.add_member(
-                    NamespacedName { namespace: namespace.clone(), name },
-                    address,
-                    member.clone(),
-                );
-            }
-        }
-    }
-
-    fn part(&mut self, namespace: &Arc<str>, address: IpAddr, member: &Member) {
-        let selecting: Vec<Arc<str>> = self.selecting.get(namespace).cloned().collect();
-        for name in selecting {
-            let entry = NamespacedName { namespace: namespace.clone(), name };
-            self.service_entries_by_endpoint.remove(address, &(entry.clone(), member.clone()));
-            self.members.remove(entry, &(address, member.clone()));
-        }
-    }
-
-    fn add_member(&mut self, entry: NamespacedName, address: IpAddr, member: Member) {
-        self.service_entries_by_endpoint.insert(address, (entry.clone(), member.clone()));
-        self.members.insert(entry, (address, member));
-    }
-
-    fn file_service(&mut self, service: &Service) {
-        for address in &service.addresses {
-            self.hosts_by_address.insert(*address, HostRef::Service((&service.meta).into()));
-        }
-    }
-
-    fn unfile_service(&mut self, service: &Service) {
-        for address in &service.addresses {
-            self.hosts_by_address.remove(*address, &HostRef::Service((&service.meta).into()));
-        }
-    }
-
-    fn file_slice(&mut self, slice: &Arc<EndpointSlice>) {
-        let Some(service) = &slice.service else { return };
-        self.backends.entry(service.clone()).or_default().insert(slice);
-        for endpoint in slice.endpoints() {
-            self.slices_by_address.insert(endpoint.address, (&slice.meta).into());
-        }
-    }
-
-    fn unfile_slice(&mut self, slice: &EndpointSlice) {
-        let Some(service) = &slice.service else { return };
-        for endpoint in slice.endpoints() {
-            self.slices_by_address.remove(endpoint.address, &(&slice.meta).into());
-        }
-        if let Some(backends) = self.backends.get_mut(service) {
-            backends.remove(slice);
-            if backends.is_empty() {
-                self.backends.remove(service);
-            }
-        }
-    }
-
-    fn file_service_entry(&mut self, entry: &ServiceEntry) {
-        let reference = NamespacedName::from(&entry.meta);
-        for address in &entry.addresses {
-            self.hosts_by_address.insert(*address, HostRef::Entry(reference.clone()));
-        }
-        for address in entry.listed().iter().filter_map(|endpoint| endpoint.address) {
-            self.service_entries_by_endpoint.insert(address, (reference.clone(), Member::Listed));
-        }
-        if matches!(entry.endpoints, Endpoints::Selected(_)) {
-            self.selecting.insert(reference.namespace.clone(), reference.name.clone());
-            for (address, member) in self.selected(entry) {
-                self.add_member(reference.clone(), address, member);
-            }
-        }
-    }
-
-    fn unfile_service_entry(&mut self, entry: &ServiceEntry) {
-        let reference = NamespacedName::from(&entry.meta);
-        for address in &entry.addresses {
-            self.hosts_by_address.remove(*address, &HostRef::Entry(reference.clone()));
-        }
-        for address in entry.listed().iter().filter_map(|endpoint| endpoint.address) {
-            self.service_entries_by_endpoint.remove(address, &(reference.clone(), Member::Listed));
-        }
-        self.selecting.remove(reference.namespace.clone(), &reference.name);
-        let members: BTreeSet<_> = self.members.get(&reference).cloned().collect();
-        for (address, member) in members {
-            self.members.remove(reference.clone(), &(address, member.clone()));
-            self.service_entries_by_endpoint.remove(address, &(reference.clone(), member));
-        }
-    }
-
-    fn selected(&self, entry: &ServiceEntry) -> Vec<(IpAddr, Member)> {
-        let namespace = &entry.meta.namespace;
-        let pods = self.pods.of(namespace).filter(|pod| pod.is_peer() && entry.selects(&pod.labels));
-        let of_pods = pods.flat_map(|pod| {
-            pod.addresses.iter().map(|address| (address, Member::Pod(pod.meta.name.clone())))
-        });
-        let entries = self.workload_entries.of(namespace).filter(|it| entry.selects(&it.labels));
-        let of_entries =
-            entries.filter_map(|it| Some((it.address?, Member::WorkloadEntry(it.meta.name.clone()))));
-        of_pods.chain(of_entries).collect()
-    }
-}
-
-impl ServiceEntry {
-    /// Whether a workload of its namespace with these labels serves it.
-    fn selects(&self, labels: &Labels) -> bool {
-        matches!(&self.endpoints, Endpoints::Selected(selector) if selects(selector, labels))
     }
 }

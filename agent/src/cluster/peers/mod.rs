@@ -1,18 +1,19 @@
 //! The peer map of one node, brought up to date at the price of what changed.
 
+mod work;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     mem,
     net::IpAddr,
     sync::Arc,
 };
 
+use self::work::Work;
 use super::{
     Destination, Index, KernelVerdict, PodRef,
     backends::Backend,
-    changes::Change,
-    host::{Host, HostRef, Namespaces},
-    model::Endpoints,
+    host::{Door, Host, HostRef, Namespaces},
 };
 
 /// What the kernel was told, as [`Index::destinations`] says, and how it follows the index.
@@ -45,14 +46,6 @@ struct Captured {
     /// again and again from the start.
     witness: IpAddr,
     slice: Option<Arc<str>>,
-}
-
-/// What has to be looked at.
-#[derive(Debug, Default)]
-struct Work {
-    addresses: HashSet<IpAddr>,
-    hosts: HashSet<HostRef>,
-    endpoints: HashSet<(HostRef, IpAddr)>,
 }
 
 impl PeerTable {
@@ -210,7 +203,7 @@ impl PeerTable {
 }
 
 /// The ports of a host, at each of its own addresses.
-fn doors(host: Host<'_>) -> impl Iterator<Item = (IpAddr, super::host::Door<'_>)> {
+fn doors(host: Host<'_>) -> impl Iterator<Item = (IpAddr, Door<'_>)> {
     let doors = host.doors().into_iter();
     doors.flat_map(move |door| host.addresses().iter().map(move |address| (*address, door)))
 }
@@ -218,82 +211,5 @@ fn doors(host: Host<'_>) -> impl Iterator<Item = (IpAddr, super::host::Door<'_>)
 impl Captured {
     fn by(door: Destination, witness: &Backend<'_>) -> Self {
         Self { door, witness: witness.address.ip(), slice: witness.slice.cloned() }
-    }
-}
-
-impl Work {
-    fn of<'a>(index: &Index, changes: impl Iterator<Item = &'a Change>) -> Self {
-        let mut work = Self::default();
-        // A namespace or a pattern may have changed many times, and is dear.
-        let changes: HashSet<&Change> = changes.collect();
-        for change in changes {
-            match change {
-                Change::Address(address) => work.address(index, *address),
-                Change::Endpoint(host, address) => drop(work.endpoints.insert((host.clone(), *address))),
-                Change::Host(host) => drop(work.hosts.insert(host.clone())),
-                Change::Hosts(pattern) => {
-                    index.hosts_called(pattern).into_iter().for_each(|host| work.host(index, host));
-                }
-                Change::Namespace(namespace) => work.namespace(index, namespace),
-            }
-        }
-        work
-    }
-
-    /// An address, and the hosts that it serves.
-    fn address(&mut self, index: &Index, address: IpAddr) {
-        if !self.addresses.insert(address) {
-            return;
-        }
-        let files = &index.files;
-        let slices = files.slices_by_address.get(&address);
-        let slices = slices.filter_map(|it| files.slices.get(&it.namespace, &it.name));
-        let services = slices.filter_map(|slice| slice.service.clone().map(HostRef::Service));
-        let entries = files.service_entries_by_endpoint.get(&address);
-        let entries = entries.map(|(entry, _)| HostRef::Entry(entry.clone()));
-        // The endpoint of a host without endpoints is whoever has its address.
-        let own = files.hosts_by_address.get(&address).filter(|it| matches!(it, HostRef::Entry(_))).cloned();
-        self.endpoints.extend(services.chain(entries).chain(own).map(|host| (host, address)));
-    }
-
-    /// A host, and the addresses that may be called by its name.
-    fn host(&mut self, index: &Index, host: HostRef) {
-        for address in index.served_addresses(&host) {
-            self.address(index, address);
-        }
-        self.hosts.insert(host);
-    }
-
-    fn namespace(&mut self, index: &Index, namespace: &str) {
-        let files = &index.files;
-        let pods = files.pods.of(namespace).flat_map(|pod| pod.addresses.iter());
-        let entries = files.workload_entries.of(namespace).filter_map(|entry| entry.address);
-        pods.chain(entries).for_each(|address| self.address(index, address));
-        for entry in files.service_entries.of(namespace) {
-            self.host(index, HostRef::Entry((&entry.meta).into()));
-        }
-    }
-}
-
-impl Index {
-    /// The addresses that count as a host's where they are called directly.
-    pub(super) fn served_addresses(&self, host: &HostRef) -> BTreeSet<IpAddr> {
-        match host {
-            HostRef::Service(name) => {
-                let service = self.files.services.get(&name.namespace, &name.name);
-                let headless = service.filter(|service| service.headless);
-                let slices = headless.and_then(|_| self.files.backends.get(name));
-                let slices = slices.into_iter().flat_map(|backends| backends.slices());
-                slices.flat_map(|slice| slice.endpoints()).map(|endpoint| endpoint.address).collect()
-            }
-            HostRef::Entry(name) => {
-                let entry = self.files.service_entries.get(&name.namespace, &name.name);
-                match entry.map(|entry| &entry.endpoints) {
-                    None | Some(Endpoints::Origin) => BTreeSet::new(),
-                    Some(Endpoints::Listed(all)) => all.iter().filter_map(|it| it.address).collect(),
-                    Some(Endpoints::Selected(_)) => self.files.members.get(name).map(|(it, _)| *it).collect(),
-                }
-            }
-        }
     }
 }
