@@ -252,3 +252,6 @@ impl<S: Sink> Reflector<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
