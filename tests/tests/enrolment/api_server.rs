@@ -1,13 +1,15 @@
 //! An agent that follows an API server: what it tells it, and what it makes of its bad days.
 
+use std::time::Duration;
+
 use culvert_testbed::{
     Family, Pod, PodSpec,
-    apiserver::{ApiServer, Verb},
+    apiserver::{ApiServer, Target, Verb},
     culvert,
 };
 use serde_json::{Value, json};
 
-use crate::{Site, count, eventually, maps::Maps, pass, says};
+use crate::{Site, count, eventually, maps::Maps, pass, says, within};
 
 const CAPTURE: &str = "culvert.io/capture";
 
@@ -143,11 +145,38 @@ fn without_its_api_server_an_agent_serves_on_and_catches_up_later() {
     pass(&mut asked, &mut answered);
 
     api.come_back().unwrap();
-    wait_announced(&api, "full/ends", false);
-    site.agent.wait_for(|line| line["message"] == "the API server answers again").unwrap();
-    wait_announced(&api, "full/restarts", true);
+    within(BACK_OFF, "end of an announcement", || (!is_announced(&api, "full/ends")).then_some(()));
+    let again = |line: &Value| line["message"] == "the API server answers again";
+    site.agent.wait_for_within(BACK_OFF, again).unwrap();
+    assert!(is_announced(&api, "full/restarts"));
     assert_eq!(site.agent.lines().iter().filter(|line| begins(&line.json)).count(), 1, "it is told once");
     assert_eq!(count(&site.agent, "released", "full/stays"), 0);
+}
+
+/// More than agents wait after an outage of some seconds.
+const BACK_OFF: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_fresh_list_lets_go_of_nobody() {
+    let api = ApiServer::start().unwrap();
+    let mut site = Site::following(&api);
+    let stays = site.announced_pod(&api, "stays");
+    site.wait_peer(&api);
+    let (mut asked, mut answered) = site.assert_carried(&stays, Family::V4);
+    let mark = api.mark();
+    api.expire_watches(Target::everything());
+    for resource in ["pods", "namespaces", "peerauthentications"] {
+        // Of each agent.
+        eventually("a fresh list", || {
+            let requests = api.requests().split_off(mark);
+            let lists = requests.iter().filter(|it| it.resource == resource && it.verb == Verb::List);
+            (lists.count() == 2).then_some(())
+        });
+    }
+    let _new = site.announced_pod(&api, "new");
+    pass(&mut asked, &mut answered);
+    assert_eq!(count(&site.agent, "released", "full/stays"), 0);
+    assert_eq!(patched(&api, mark), ["new"]);
 }
 
 #[test]

@@ -99,8 +99,12 @@ fn count(agent: &Agent, message: &str, pod: &str) -> usize {
 }
 
 /// Tries until there is a result.
-fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
-    let deadline = Instant::now() + DEADLINE;
+fn eventually<R>(what: &str, attempt: impl FnMut() -> Option<R>) -> R {
+    within(DEADLINE, what, attempt)
+}
+
+fn within<R>(patience: Duration, what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(result) = attempt() {
             return result;
