@@ -31,6 +31,7 @@ struct Announcing {
     server: ApiServer,
     standing: Option<watch::Sender<Standing>>,
     trouble: watch::Receiver<Trouble>,
+    cluster: Cluster,
     announcer: JoinHandle<()>,
     watch: JoinHandle<()>,
     _files: TempDir,
@@ -50,10 +51,10 @@ impl Announcing {
         timeout(DEADLINE, synced.wait_for(|synced| *synced)).await.unwrap().unwrap();
 
         let (standing, stands) = watch::channel(standing(&server, captured));
-        let announcer = Announcer::new(client, NODE.to_owned(), cluster);
+        let announcer = Announcer::new(client, NODE.to_owned(), cluster.clone());
         let trouble = announcer.trouble();
         let announcer = tokio::spawn(announcer.run(stands));
-        Self { server, standing: Some(standing), trouble, announcer, watch, _files: files }
+        Self { server, standing: Some(standing), trouble, cluster, announcer, watch, _files: files }
     }
 
     async fn wait_annotated(&self, pod: &str, annotated: bool) {
@@ -162,9 +163,11 @@ async fn what_an_earlier_agent_left_is_taken_away_and_what_stands_is_left_alone(
 #[tokio::test]
 async fn what_somebody_takes_away_is_written_again() {
     let it = Announcing::start(server_with(&["p"]), &["p"]).await;
-    it.wait_annotated("p", true).await;
+    let is_told = || it.cluster.read().announcements(NODE).all(|told| told.captured);
+    it.wait("word of the watch", is_told).await;
     let strip = |pod: &mut Value| pod["metadata"]["annotations"] = json!({});
     it.server.edit("pods", "default", "p", strip).unwrap();
+    it.wait("second patch", || it.patches().len() == 2).await;
     it.wait_annotated("p", true).await;
 }
 

@@ -72,12 +72,13 @@ fn a_pod_is_announced_when_its_capture_stands_and_only_while_it_does() {
     let expected = site.machine.expect(&site.node, PodSpec::new("full", "pod").enrolled()).unwrap();
     site.machine.publish().unwrap();
     site.agent.wait_for(|line| says(line, "not enrolled yet", "full/pod")).unwrap();
-    site.wait_peer(&api);
+    wait_announced(&api, site.server.name(), true);
     assert!(!is_announced(&api, "full/pod"), "it has no sandbox");
 
     // The status says Pending, and no address.
     let pod = site.machine.sandbox(&site.node, &expected).unwrap();
     wait_announced(&api, "full/pod", true);
+    site.wait_peer(&api);
     for family in Family::ALL {
         site.assert_carried(&pod, family);
     }
