@@ -126,7 +126,9 @@ pub(crate) fn options() -> WatchOptions {
 /// A server with these pods.
 pub(crate) fn server_with_pods(names: &[&str]) -> ApiServer {
     let server = ApiServer::start().unwrap();
-    names.iter().for_each(|name| drop(server.apply(&pod(name)).unwrap()));
+    for name in names {
+        server.apply(&pod(name)).unwrap();
+    }
     server
 }
 

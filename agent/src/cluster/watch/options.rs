@@ -47,7 +47,7 @@ impl Default for WatchOptions {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            answer: Duration::from_secs(60),
+            answer: Duration::from_mins(1),
             silence: Duration::from_secs(100),
             proven: Duration::from_secs(1),
             watch: Duration::from_mins(5),

@@ -98,15 +98,13 @@ impl<S: Sink> Reflector<S> {
             let text = self.shared.api.page(path, &params).await?;
             let page = Page::parse(&text)?;
             self.sink.page(&mut listing, page.items.as_deref().unwrap_or_default());
-            match page.next() {
-                Some(token) => params = params.continue_token(token),
-                None => {
-                    let version = page.version()?;
-                    self.sink.complete(listing);
-                    self.heard();
-                    return Ok(version);
-                }
-            }
+            let Some(token) = page.next() else {
+                let version = page.version()?;
+                self.sink.complete(listing);
+                self.heard();
+                return Ok(version);
+            };
+            params = params.continue_token(token);
         }
     }
 
@@ -178,12 +176,12 @@ impl<S: Sink> Reflector<S> {
             }
             Fault::NotServed => self.miss(stage, random),
             Fault::Expired => {
-                self.relist(stage);
+                relist(stage);
                 self.set_state(WatchState::Listing, None);
                 self.before_list(random)
             }
             Fault::Malformed(reason) => {
-                self.relist(stage);
+                relist(stage);
                 self.fail(&format!("the API server's answer cannot be understood: {reason}"));
                 self.backoff.next(timing.retry, random)
             }
@@ -195,12 +193,6 @@ impl<S: Sink> Reflector<S> {
         let timing = &self.shared.api.timing;
         let spread = if self.disconnected { timing.spread.mul_f64(random) } else { Duration::ZERO };
         spread.max(self.backoff.next(timing.retry, random))
-    }
-
-    fn relist(&self, stage: &mut Stage) {
-        if let Stage::Watch { path, .. } = stage {
-            *stage = Stage::List { path: std::mem::take(path) };
-        }
     }
 
     /// There is no such resource, in this version or at all.
@@ -250,5 +242,11 @@ impl<S: Sink> Reflector<S> {
             }
             _ => debug!(%resource, %state, reason, "state changed"),
         }
+    }
+}
+
+fn relist(stage: &mut Stage) {
+    if let Stage::Watch { path, .. } = stage {
+        *stage = Stage::List { path: std::mem::take(path) };
     }
 }
