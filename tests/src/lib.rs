@@ -44,6 +44,7 @@ mod run;
 mod service;
 mod skip;
 mod sockets;
+mod status;
 mod traffic;
 mod volume;
 pub mod walkthrough;
@@ -63,6 +64,7 @@ pub use process::{culvert, wait_until};
 pub use service::{Service, ServiceSpec};
 pub use skip::skip;
 pub use sockets::SocketSpec;
+pub use status::StatusAnswer;
 pub use traffic::{Stream, Traffic};
 pub use volume::Volume;
 
