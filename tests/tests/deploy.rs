@@ -138,7 +138,7 @@ fn a_field_that_kubernetes_does_not_know_would_be_seen() {
     assert_eq!(lost, ".spec.template.spec.containers[0].securityContext.priviledged: true is null");
 }
 
-/// An API server, and what its administrator asks it with.
+/// An API server with Culvert's namespace, and what its administrator asks it with.
 struct Cluster {
     api: ApiServer,
     kubeconfig: PathBuf,
@@ -148,6 +148,8 @@ struct Cluster {
 impl Cluster {
     fn new() -> Self {
         let (api, files) = (ApiServer::start().unwrap(), TempDir::new().unwrap());
+        let metadata = json!({ "name": NAMESPACE });
+        api.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata })).unwrap();
         let kubeconfig = api.kubeconfig(files.path(), api.address(), &api.admin_token()).unwrap();
         Self { api, kubeconfig, _files: files }
     }
@@ -189,7 +191,7 @@ async fn apply(client: Client, object: &Value) -> Value {
         None => Api::all_with(client, &resource),
     };
     let applied = api
-        .patch(metadata["name"].as_str().unwrap(), &PatchParams::apply("test"), &Patch::Apply(object))
+        .patch(metadata["name"].as_str().unwrap(), &PatchParams::apply("kubectl"), &Patch::Apply(object))
         .await;
     let applied = applied.unwrap_or_else(|error| panic!("{error}: {object:#}"));
     serde_json::to_value(applied).unwrap()
@@ -200,9 +202,8 @@ async fn an_api_server_takes_every_object_and_changes_nothing_the_second_time() 
     for values in VARIANTS {
         let cluster = Cluster::new();
         let client = cluster.client().await;
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
         let crds = chart::objects(&fs::read_to_string(chart::deploy().join("crds.yaml")).unwrap()).unwrap();
-        let objects = [vec![namespace], crds, rendered(values)].concat();
+        let objects = [crds, rendered(values)].concat();
         for object in &objects {
             let lost = lost(object, &apply(client.clone(), object).await);
             assert_eq!(lost, None, "{} {} with {values:?}", object["kind"], object["metadata"]["name"]);
@@ -218,6 +219,7 @@ async fn an_api_server_takes_every_object_and_changes_nothing_the_second_time() 
 #[test]
 fn the_manifests_hold_all_that_they_need_in_the_order_that_works() {
     let cluster = Cluster::new();
+    cluster.api.delete("namespaces", "", NAMESPACE).unwrap();
     for name in ["culvert.yaml", "uninstall.yaml"] {
         let objects = chart::objects(&fs::read_to_string(chart::deploy().join(name)).unwrap()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -245,7 +247,7 @@ fn the_manifests_hold_all_that_they_need_in_the_order_that_works() {
 fn helm_itself_installs_upgrades_and_uninstalls() {
     let cluster = Cluster::new();
     let agent = || cluster.api.get("daemonsets", NAMESPACE, "culvert-agent").unwrap();
-    cluster.helm(&["install", "culvert", "--create-namespace"], true);
+    cluster.helm(&["install", "culvert"], true);
     let installed = agent();
     cluster.helm(&["upgrade", "culvert"], true);
     assert_eq!(agent(), installed, "nothing was to be changed");
