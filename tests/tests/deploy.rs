@@ -2,11 +2,11 @@
 //! takes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::{fs, path::PathBuf, process::Command, thread};
+use std::{fs, path::PathBuf, process::Command};
 
 use culvert::cluster::watch;
 use culvert_testbed::{
-    apiserver::{ApiServer, LoggedRequest, Verb},
+    apiserver::ApiServer,
     chart::{self, Chart, NAMESPACE, rendered_objects},
     culvert,
 };
@@ -157,28 +157,6 @@ impl Cluster {
     async fn client(&self) -> Client {
         watch::client(Some(&self.kubeconfig)).await.unwrap()
     }
-
-    /// Runs Helm. The API server of the tests does not describe its objects' schemas.
-    fn helm(&self, arguments: &[&str], with_chart: bool) {
-        let mut helm = chart::helm().unwrap();
-        helm.args(arguments).args(["--namespace", NAMESPACE, "--kubeconfig"]).arg(&self.kubeconfig);
-        if with_chart {
-            helm.arg(chart::directory()).arg("--disable-openapi-validation");
-        }
-        let output = helm.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {told}: {:#?}", self.api.requests());
-    }
-
-    /// Waits for a Job and says that it has done its work.
-    fn complete_job(&self, name: &str) {
-        let made = |request: &LoggedRequest| {
-            request.verb == Verb::Create && request.resource == "jobs" && request.status == Some(201)
-        };
-        self.api.wait_for_request(made).unwrap();
-        let complete = json!({ "succeeded": 1, "conditions": [{ "type": "Complete", "status": "True" }] });
-        self.api.edit("jobs", NAMESPACE, name, |job| job["status"] = complete).unwrap();
-    }
 }
 
 /// Does what `kubectl apply --server-side` does.
@@ -241,35 +219,6 @@ fn the_manifests_hold_all_that_they_need_in_the_order_that_works() {
             assert!(cluster.api.get("priorityclasses", "", class).is_some(), "{class} of {name}");
         }
     }
-}
-
-#[test]
-fn helm_itself_installs_upgrades_and_uninstalls() {
-    let cluster = Cluster::new();
-    let agent = || cluster.api.get("daemonsets", NAMESPACE, "culvert-agent").unwrap();
-    cluster.helm(&["install", "culvert"], true);
-    let installed = agent();
-    cluster.helm(&["upgrade", "culvert"], true);
-    assert_eq!(agent(), installed, "nothing was to be changed");
-    cluster.helm(&["upgrade", "culvert", "--set", "agent.failure=open"], true);
-    assert!(flags(&agent()["spec"]["template"]["spec"]).contains(&"--failure=open".to_owned()));
-    thread::scope(|scope| {
-        let uninstalling = scope.spawn(|| cluster.helm(&["uninstall", "culvert"], false));
-        cluster.complete_job("culvert-uninstall");
-        uninstalling.join().unwrap();
-    });
-    let installable = VARIANTS.iter().flat_map(|values| rendered(values));
-    for object in installable.filter(|object| object["kind"] != "Namespace") {
-        let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
-        let plural = plural(kind);
-        let left = cluster.api.list(&plural);
-        assert!(left.iter().all(|left| left["metadata"]["name"] != name), "{plural} {name} is left");
-    }
-}
-
-/// As Helm's own client makes it of a kind.
-fn plural(kind: &str) -> String {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind)).plural
 }
 
 /// Every command line that runs one of the programs: in containers, their probes, and on a machine.
@@ -541,7 +490,7 @@ fn uninstalling_puts_detach_in_the_place_of_each_agent() {
     assert!(mounts.contains(&detach["volumeMounts"][0]), "the same file system has to be mounted");
 }
 
-/// What the pod of the uninstallation makes of the agents' DaemonSet.
+/// What the pod of the uninstallation makes of the agents' `DaemonSet`.
 fn detach_patch(job: &Value) -> Value {
     let arguments = job["initContainers"][0]["args"].as_array().unwrap();
     let patch = arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--patch=")).unwrap();

@@ -4,7 +4,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs, thread,
+    fs,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -51,7 +53,7 @@ impl Site {
     }
 
     /// What a service account asks the API server with.
-    fn kubeconfig(&mut self, account: &str) -> std::path::PathBuf {
+    fn kubeconfig(&mut self, account: &str) -> PathBuf {
         let token = self.api.issue_token(&TokenSpec::new(NAMESPACE, account)).unwrap();
         self.machine.kubeconfig(&self.node, account, &token).unwrap()
     }
@@ -64,7 +66,7 @@ impl Site {
         self.node.ca(&options).unwrap()
     }
 
-    /// Starts the agent as its DaemonSet does, with an authority of its own.
+    /// Starts the agent as its `DaemonSet` does, with an authority of its own.
     fn agent(&mut self) -> Agent {
         let options = self.agent_options();
         self.node.agent(&options).unwrap()
