@@ -128,7 +128,9 @@ async fn what_stands_in_a_field_that_nobody_uses_does_no_harm() {
     assert_eq!(it.cluster.problems(), []);
 
     let watched = Followed::synced(ApiServer::start().unwrap()).await;
-    objects().into_iter().for_each(|(_, object, ..)| put(&watched.server, garbled(object)));
+    for (_, object, ..) in objects() {
+        put(&watched.server, garbled(object));
+    }
     watched.wait("all objects", |it| in_force(it) == expected).await;
     assert_eq!(watched.cluster.problems(), []);
 }
