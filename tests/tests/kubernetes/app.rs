@@ -17,7 +17,7 @@ use socket2::SockRef;
 /// The port of every server.
 pub(crate) const PORT: u16 = 8080;
 
-/// A server that answers each byte with its pod's name and a line's end, on IPv4 and IPv6.
+/// A server that answers each byte with a line of its pod's name and its client's address, on IPv4 and IPv6.
 pub(crate) struct Server {
     listeners: Vec<Arc<TcpListener>>,
     threads: Vec<JoinHandle<()>>,
@@ -27,7 +27,7 @@ impl Server {
     pub(crate) fn start(pod: &Pod) -> Self {
         let listeners = Family::ALL.map(|family| Arc::new(pod.listen(pod.address(family, PORT)).unwrap()));
         let threads = listeners.iter().map(|listener| {
-            let (listener, name) = (Arc::clone(listener), format!("{}\n", pod.name()));
+            let (listener, name) = (Arc::clone(listener), pod.name().to_owned());
             thread::spawn(move || serve(&listener, &name))
         });
         Self { threads: threads.collect(), listeners: listeners.into() }
@@ -50,9 +50,9 @@ impl Drop for Server {
 fn serve(listener: &TcpListener, name: &str) {
     loop {
         match listener.accept() {
-            Ok((stream, _)) => {
-                let name = name.to_owned();
-                thread::spawn(move || answer(stream, &name));
+            Ok((stream, client)) => {
+                let line = format!("{name} {client}\n");
+                thread::spawn(move || answer(stream, &line));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
@@ -61,10 +61,10 @@ fn serve(listener: &TcpListener, name: &str) {
 }
 
 /// A client may go on for longer than sockets usually wait.
-fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
+fn answer(mut stream: TcpStream, line: &str) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     while stream.read(&mut [0])? > 0 {
-        stream.write_all(name.as_bytes())?;
+        stream.write_all(line.as_bytes())?;
     }
     Ok(())
 }
@@ -74,27 +74,30 @@ fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
 pub(crate) struct Call {
     /// Who answered, as `namespace/name`.
     pub(crate) pod: String,
+    /// The client's address, as the client knows it.
     pub(crate) source: SocketAddr,
+    /// And as the server does: an agent that carries a connection in plaintext has an address of its own.
+    pub(crate) seen_as: SocketAddr,
 }
 
 /// Connects, asks once, and closes.
 pub(crate) fn call(from: &Place, to: SocketAddr) -> io::Result<Call> {
-    let mut stream = from.connect(to)?;
-    let pod = ask(&mut stream)?;
-    Ok(Call { pod, source: stream.local_addr()? })
+    ask(&mut from.connect(to)?)
 }
 
 /// Asks on an open connection.
-pub(crate) fn ask(stream: &mut TcpStream) -> io::Result<String> {
+pub(crate) fn ask(stream: &mut TcpStream) -> io::Result<Call> {
     stream.write_all(b"?")?;
-    let (mut name, mut byte) = (String::new(), [0]);
+    let (mut line, mut byte) = (String::new(), [0]);
     loop {
         stream.read_exact(&mut byte)?;
         match byte[0] {
-            b'\n' => return Ok(name),
-            byte => name.push(byte.into()),
+            b'\n' => break,
+            byte => line.push(byte.into()),
         }
     }
+    let (pod, client) = line.split_once(' ').unwrap();
+    Ok(Call { pod: pod.to_owned(), source: stream.local_addr()?, seen_as: client.parse().unwrap() })
 }
 
 /// Calls of a client that goes on while something else happens.

@@ -18,6 +18,11 @@ const BUNDLE: &str = "root-cert.pem";
 const CAPTURED: &str = "culvert.io/captured";
 const CAPTURE: &str = "culvert.io/capture";
 
+/// No plaintext for anybody in `full`.
+pub(crate) const STRICT: &str = "{ apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
+                                   metadata: { namespace: full, name: default }, \
+                                   spec: { mtls: { mode: STRICT } } }";
+
 /// Two nodes, and what runs on them.
 pub(crate) struct Cluster {
     /// The agent of `a`, once it was started, and that of `b`.
@@ -66,10 +71,10 @@ impl Cluster {
         let server = machine.pod(&b, server).unwrap();
         let legacy = Arc::new(machine.pod(&a, PodSpec::new("legacy", "sleep")).unwrap());
         machine.publish().unwrap();
-        let _servers = vec![Server::start(&server)];
+        let servers = vec![Server::start(&server)];
         let roots = Volume::mount(&api, (SYSTEM, ROOTS), BUNDLE, &machine.directory());
         let (agents, ca) = (Vec::new(), None);
-        Self { agents, ca, roots, _servers, client, server, legacy, a, b, machine, api }
+        Self { agents, ca, roots, _servers: servers, client, server, legacy, a, b, machine, api }
     }
 
     /// Starts the authority, and waits until it serves.
@@ -179,7 +184,7 @@ impl Cluster {
     pub(crate) fn transport(&self, to: SocketAddr) -> Option<Transport> {
         let mark = self.client_agent().mark();
         let call = call(&self.client, to).ok()?;
-        Some(recorded(self.client_agent(), mark, "outbound", &call).transport)
+        Some(recorded_by_client(self.client_agent(), mark, &call).transport)
     }
 
     /// Waits until the client's connections reach the server like this, by the word of the server's agent.
@@ -188,7 +193,7 @@ impl Cluster {
             eventually(&format!("{to} over {}", transport.as_str()), || {
                 let mark = self.server_agent().mark();
                 let call = call(&self.client, to).ok()?;
-                let seen = recorded(self.server_agent(), mark, "inbound", &call).transport;
+                let seen = recorded_by_server(self.server_agent(), mark, &call).transport;
                 (seen == transport).then_some(())
             });
         }
@@ -226,9 +231,18 @@ impl Carried {
     }
 }
 
-/// How an agent recorded that a call was carried, of the lines after a mark.
-pub(crate) fn recorded(agent: &Agent, mark: usize, direction: &str, call: &Call) -> Carried {
-    let source = call.source.to_string();
+/// How the client's agent recorded a call, of the lines after a mark.
+pub(crate) fn recorded_by_client(agent: &Agent, mark: usize, call: &Call) -> Carried {
+    recorded(agent, mark, "outbound", call.source)
+}
+
+/// How the server's agent recorded a call, of the lines after a mark.
+pub(crate) fn recorded_by_server(agent: &Agent, mark: usize, call: &Call) -> Carried {
+    recorded(agent, mark, "inbound", call.seen_as)
+}
+
+fn recorded(agent: &Agent, mark: usize, direction: &str, source: SocketAddr) -> Carried {
+    let source = source.to_string();
     let is_its = |record: &Value| record["direction"] == direction && record["source"] == *source;
     let record = agent.wait_for_record_since(mark, is_its).unwrap();
     Carried {

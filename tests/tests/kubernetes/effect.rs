@@ -6,17 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use culvert_testbed::{PodSpec, walkthrough::Transport};
+use culvert_testbed::{Family, PodSpec, walkthrough::Transport};
 
 use crate::{
     app::{PORT, Server, call, eventually},
-    cluster::Cluster,
+    cluster::{Cluster, STRICT},
 };
 
 const ROUNDS: usize = 5;
-
-const STRICT: &str = "{ apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
-                        metadata: { namespace: full, name: default }, spec: { mtls: { mode: STRICT } } }";
 
 #[test]
 fn a_change_of_policy_takes_effect() {
@@ -63,7 +60,7 @@ fn create(cluster: &mut Cluster, name: &str) -> Duration {
     let spec = PodSpec::new("full", name).enrolled();
     let pod = cluster.machine.pod(&cluster.b, spec).unwrap();
     let _server = Server::start(&pod);
-    let to = pod.address(culvert_testbed::Family::V6, PORT);
+    let to = pod.address(Family::V6, PORT);
     let is_carried = || (cluster.transport(to)? == Transport::Mtls).then_some(());
     let taken = timed(|| cluster.machine.publish().unwrap(), "mTLS", is_carried);
     cluster.machine.delete(pod);

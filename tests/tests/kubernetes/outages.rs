@@ -11,11 +11,8 @@ use serde_json::Value;
 
 use crate::{
     app::{PORT, ask, call, eventually, while_calling, within},
-    cluster::Cluster,
+    cluster::{Cluster, STRICT},
 };
-
-const STRICT: &str = "{ apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
-                        metadata: { namespace: full, name: default }, spec: { mtls: { mode: STRICT } } }";
 
 #[test]
 fn while_the_api_server_is_away_all_goes_on_and_what_changed_then_is_followed() {
@@ -27,7 +24,7 @@ fn while_the_api_server_is_away_all_goes_on_and_what_changed_then_is_followed() 
         agent.wait_for(|line| line["message"] == told).unwrap();
     }
     for (to, stream) in cluster.addresses().into_iter().zip(&mut streams) {
-        assert_eq!(ask(stream).unwrap(), "full/httpbin");
+        assert_eq!(ask(stream).unwrap().pod, "full/httpbin");
         assert_eq!(cluster.transport(to), Some(Transport::Mtls));
         assert!(call(&cluster.legacy, to).is_ok());
     }
@@ -41,7 +38,7 @@ fn while_the_api_server_is_away_all_goes_on_and_what_changed_then_is_followed() 
         assert_eq!(cluster.transport(to), Some(Transport::Mtls));
     }
     for stream in &mut streams {
-        assert_eq!(ask(stream).unwrap(), "full/httpbin");
+        assert_eq!(ask(stream).unwrap().pod, "full/httpbin");
     }
 }
 

@@ -39,7 +39,7 @@ fn a_root_follows_another_under_running_connections() {
         }
         cluster.wait_transport(Transport::Mtls);
         for stream in &mut streams {
-            assert_eq!(ask(stream).unwrap(), "full/httpbin");
+            assert_eq!(ask(stream).unwrap().pod, "full/httpbin");
         }
     });
     tally.assert_unnoticed();

@@ -12,7 +12,7 @@ use culvert_testbed::{
 
 use crate::{
     app::{PORT, Server, call, eventually},
-    cluster::{Carried, Cluster, recorded},
+    cluster::{Carried, Cluster, recorded_by_client, recorded_by_server},
 };
 
 /// The cluster with the servers of all namespaces, each behind a Service.
@@ -101,9 +101,9 @@ impl Stage {
         };
         let to_enrolled = ENROLLED.contains(&call.pod.as_str());
         let carried = if to_enrolled {
-            recorded(server_agent, marks[1], "inbound", &call)
+            recorded_by_server(server_agent, marks[1], &call)
         } else if client.name() == enrolled_client.name() {
-            recorded(client_agent, marks[0], "outbound", &call)
+            recorded_by_client(client_agent, marks[0], &call)
         } else {
             Carried::by_nobody()
         };
