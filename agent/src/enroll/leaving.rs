@@ -102,7 +102,7 @@ mod tests {
         leaving.hear(false, begin);
         leaving.hear(true, begin + SECOND);
         assert_eq!(leaving.end(), begin + PATIENCE);
-        leaving.hear(false, begin + PATIENCE - HEARSAY / 2);
+        leaving.hear(false, begin + PATIENCE.mul_f64(0.99));
         assert_eq!(leaving.end(), begin + PATIENCE);
     }
 }
