@@ -9,6 +9,7 @@ mod cpus;
 mod figure;
 mod load;
 mod measure;
+mod process;
 mod report;
 mod results;
 mod row;
