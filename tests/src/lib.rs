@@ -24,6 +24,7 @@ pub mod apiserver;
 mod capture;
 mod cgroup;
 pub mod chart;
+pub mod crowd;
 pub mod helper;
 mod kube_proxy;
 mod log;

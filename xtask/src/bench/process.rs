@@ -9,6 +9,8 @@ use anyhow::Context;
 pub(super) struct Memory {
     /// `VmRSS`: all that is resident, the program's own code included.
     pub(super) resident: f64,
+    /// `VmHWM`: the most that has ever been.
+    pub(super) peak: f64,
     /// `RssAnon`: what the process has allocated.
     pub(super) allocated: f64,
 }
@@ -28,7 +30,7 @@ pub(super) fn cpu(process: u32) -> anyhow::Result<f64> {
 pub(super) fn memory(process: u32) -> anyhow::Result<Memory> {
     let status = read(process, "status")?;
     let field = |name| field(&status, name);
-    Ok(Memory { resident: field("VmRSS:")?, allocated: field("RssAnon:")? })
+    Ok(Memory { resident: field("VmRSS:")?, peak: field("VmHWM:")?, allocated: field("RssAnon:")? })
 }
 
 fn field(status: &str, name: &str) -> anyhow::Result<f64> {
