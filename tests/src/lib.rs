@@ -25,6 +25,7 @@ mod ca;
 mod capture;
 mod cgroup;
 pub mod chart;
+pub mod crowd;
 mod daemon;
 pub mod helper;
 mod kube_proxy;

@@ -42,8 +42,7 @@ impl Site {
         let token = server.issue_token(&TokenSpec::new("culvert-system", "culvert-agent")).unwrap();
         Self::on(Machine::new().unwrap().with_api(server), |machine, nodes| {
             nodes.map(|node| {
-                let kubeconfig = machine.kubeconfig(node, "agent", &token).unwrap();
-                AgentOptions::default().kubeconfig(&kubeconfig)
+                AgentOptions::default().kubeconfig(&machine.kubeconfig(node, "agent", &token).unwrap())
             })
         })
     }
