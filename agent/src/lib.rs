@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod ca;
 pub mod cluster;
+pub mod enforce;
 pub mod enroll;
 pub mod identity;
 pub mod kernel;

@@ -46,7 +46,16 @@ impl Netns {
 
     /// A socket that asks the kernel about this namespace's interfaces and addresses (rtnetlink(7)).
     pub(crate) fn route_socket(&self) -> io::Result<Socket> {
-        let (domain, protocol) = (Domain::from(libc::AF_NETLINK), Protocol::from(libc::NETLINK_ROUTE));
+        self.netlink_socket(libc::NETLINK_ROUTE)
+    }
+
+    /// A socket that asks the kernel about this namespace's sockets (sock_diag(7)).
+    pub(crate) fn diag_socket(&self) -> io::Result<Socket> {
+        self.netlink_socket(libc::NETLINK_SOCK_DIAG)
+    }
+
+    fn netlink_socket(&self, protocol: libc::c_int) -> io::Result<Socket> {
+        let (domain, protocol) = (Domain::from(libc::AF_NETLINK), Protocol::from(protocol));
         within(&self.file, || Socket::new(domain, Type::RAW.cloexec(), Some(protocol)))
     }
 }

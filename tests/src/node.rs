@@ -70,6 +70,11 @@ impl Node {
         Agent::start(&self.run, self, options)
     }
 
+    /// Somewhere else on it than its kubelet and its agent are: a cgroup of that name.
+    pub fn place(&self, name: &str) -> anyhow::Result<Place> {
+        Place::settle(self.link.netns.clone(), self.cgroup.join(name))
+    }
+
     /// A command that runs where its agent would.
     pub fn agent_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         self.kubelet.command_in(&self.cgroup.join("agent"), program)

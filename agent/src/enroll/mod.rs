@@ -3,6 +3,7 @@
 mod addresses;
 mod cgroup;
 mod enrolled;
+mod kubelet;
 mod listeners;
 mod release;
 mod report;
@@ -26,6 +27,7 @@ use tracing::{debug, info, warn};
 pub use self::{
     cgroup::PodCgroups,
     enrolled::{EnrolError, Enrolled},
+    kubelet::KubeletCgroup,
     listeners::{ListenError, Listeners},
     report::{
         AttachedProgram, EnrolReport, EnrolledReport, NotEnrollableReport, Stand, Standing, WaitingReport,
@@ -35,6 +37,7 @@ pub use self::{
 use self::{waiting::Waiting, wake::Wake};
 use crate::{
     cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
+    enforce::Enforcer,
     identity::Identities,
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
@@ -58,6 +61,10 @@ pub struct Parts {
     pub cluster: Cluster,
     /// Who serves the listeners.
     pub workers: Workers,
+    /// Who closes what policy no longer accepts.
+    pub enforcer: Enforcer,
+    /// Whose probes reach `STRICT` pods.
+    pub kubelet: KubeletCgroup,
 }
 
 /// The agent could not start.
@@ -84,6 +91,7 @@ pub struct Enroller {
     hopeless: BTreeMap<PodRef, NotEnrollable>,
     peers: PeerTable,
     peers_overflowed: bool,
+    sidecars_overflowed: bool,
     /// A sandbox began or ended.
     events: Arc<Notify>,
     certificates: watch::Receiver<u64>,
@@ -102,6 +110,7 @@ impl Enroller {
             hopeless: BTreeMap::new(),
             peers: PeerTable::default(),
             peers_overflowed: false,
+            sidecars_overflowed: false,
             events: Arc::default(),
             standing: watch::Sender::default(),
         }
@@ -113,7 +122,7 @@ impl Enroller {
         let Parts { programs, maps, cgroup_root, .. } = &mut self.parts;
         let links = programs.attach(cgroup_root)?;
         introduce(maps)?;
-        maps.beat()?;
+        self.beat()?;
         Ok(links)
     }
 
@@ -182,9 +191,13 @@ impl Enroller {
         &self.parts.maps
     }
 
-    /// A sign of life for the kernel.
+    /// A sign of life for the kernel, and a look whether the kubelet is another one.
     pub fn beat(&mut self) -> Result<(), MapsError> {
-        self.parts.maps.beat()
+        let Parts { maps, kubelet, .. } = &mut self.parts;
+        if let Some(kubelet) = kubelet.look() {
+            maps.inbound().set_kubelet(kubelet)?;
+        }
+        maps.beat()
     }
 
     /// Ends serving and hands back what has to be ended in order. Nobody's capture counts as standing any more.
@@ -245,6 +258,7 @@ impl Enroller {
         match pod.capture(&mut self.parts) {
             Ok(()) => {
                 info!(pod = %name, identity = %pod.wish().identity, "enrolled");
+                self.parts.enforcer.sweep(pod.served());
                 self.waiting.remove(name);
                 self.enrolled.insert(name.clone(), pod);
                 Ok(())
@@ -279,10 +293,15 @@ impl Enroller {
     }
 
     fn update_ports(&mut self) -> Result<(), MapsError> {
-        let Parts { cluster, maps, .. } = &mut self.parts;
+        let Parts { cluster, maps, enforcer, .. } = &mut self.parts;
         for (name, pod) in &mut self.enrolled {
             let problem = match pod.update_ports(cluster, maps) {
-                Ok(()) => None,
+                Ok(changed) => {
+                    if changed {
+                        enforcer.sweep(pod.served());
+                    }
+                    None
+                }
                 Err(error) if error.is_full() => Some(error.to_string()),
                 Err(error) => return Err(error),
             };
@@ -301,6 +320,15 @@ impl Enroller {
             );
         }
         self.peers_overflowed = overflowed;
+        self.update_sidecars()
+    }
+
+    fn update_sidecars(&mut self) -> Result<(), MapsError> {
+        let overflowed = self.parts.maps.inbound().update_sidecars(&self.peers.sidecar_changes())?;
+        if overflowed && !self.sidecars_overflowed {
+            warn!("the kernel's map of sidecars is full: what some of them send is taken for plaintext");
+        }
+        self.sidecars_overflowed = overflowed;
         Ok(())
     }
 

@@ -1,0 +1,139 @@
+//! Policy that changes takes effect on what is open.
+//!
+//! The kernel asks for a port's mode when a connection begins, and what it lets pass it never sees again. So when a
+//! pod's modes have changed, its open sockets are looked through, and those that would not be let in today are closed
+//! (`SOCK_DESTROY`): both sides get a RST. What the agent carries, its workers end themselves.
+//!
+//! Only the server's side is judged. The client's rules choose how a connection is begun, and one that has begun goes on
+//! as it is for as long as the server accepts it.
+
+mod diag;
+mod judge;
+
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::OwnedFd,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use culvert_policy::{Reason, Transport};
+use tracing::{debug, info, warn};
+
+use self::{
+    diag::{Diag, Socket},
+    judge::Server,
+};
+use crate::{
+    cluster::{Cluster, PodRef},
+    netns::Netns,
+    observe::{Direction, Line, Observer, Outcome},
+};
+
+/// Looks through pods' open sockets, on a thread of its own: the kernel takes milliseconds to list them.
+#[derive(Debug)]
+pub struct Enforcer(mpsc::Sender<Served>);
+
+/// A pod that is looked through.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub pod: PodRef,
+    /// Where its sockets are.
+    pub netns: Netns,
+    /// The addresses that its policy holds for.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Enforcer {
+    /// Starts the thread; it ends with this value. `flows` is the kernel's map of what it remembers of sockets.
+    pub fn start(cluster: Cluster, flows: OwnedFd, observer: Arc<dyn Observer>) -> io::Result<Self> {
+        match Diag::open(&Netns::current()?).and_then(|diag| diag.can_destroy()) {
+            Ok(true) => {}
+            Ok(false) => warn!(
+                "this kernel closes no connections (CONFIG_INET_DIAG_DESTROY is not set): plaintext ones that are open \
+                 when a port becomes STRICT go on until they end"
+            ),
+            Err(error) => warn!(%error, "cannot tell whether this kernel closes connections"),
+        }
+        let (orders, received) = mpsc::channel();
+        let work = Work { cluster, flows, observer };
+        thread::Builder::new().name("enforcer".to_owned()).spawn(move || {
+            received.iter().for_each(|served| work.sweep(&served));
+        })?;
+        Ok(Self(orders))
+    }
+
+    /// Closes what the pod does not accept any more. Call it once the kernel refuses new ones.
+    pub fn sweep(&self, served: Served) {
+        if self.0.send(served).is_err() {
+            warn!("open connections are no longer judged: the thread for it has ended");
+        }
+    }
+}
+
+struct Work {
+    cluster: Cluster,
+    flows: OwnedFd,
+    observer: Arc<dyn Observer>,
+}
+
+impl Work {
+    fn sweep(&self, served: &Served) {
+        match self.close_illegal(served) {
+            Ok(0) => debug!(pod = %served.pod, "all that is open is legal"),
+            Ok(closed) => {
+                info!(pod = %served.pod, closed, "connections that policy no longer accepts were closed")
+            }
+            // It may just have ended.
+            Err(error) => warn!(pod = %served.pod, %error, "its open connections cannot be judged"),
+        }
+    }
+
+    /// The modes are those of now, not of when this was asked for: they may have changed back.
+    fn close_illegal(&self, served: &Served) -> io::Result<usize> {
+        let diag = Diag::open(&served.netns)?;
+        let sockets = diag.sockets(&self.flows)?;
+        let server = Server::new(&served.addresses, &sockets);
+        let index = self.cluster.read();
+        let modes = index.port_modes(&served.pod);
+        let illegal = sockets.iter().filter_map(|socket| Some((socket, server.judge(socket, &modes)?)));
+        let illegal: Vec<_> = illegal
+            .filter(|(socket, _)| !(socket.is_request() && index.is_sidecar(socket.remote.ip())))
+            .collect();
+        drop(index);
+        let mut closed = 0;
+        for (socket, reason) in illegal {
+            if diag.destroy(socket)? {
+                self.record(&served.pod, socket, reason);
+                closed += 1;
+            }
+        }
+        Ok(closed)
+    }
+
+    /// Of those whose beginning the kernel saw, it tells the end as well.
+    fn record(&self, pod: &PodRef, socket: &Socket, reason: Reason) {
+        if socket.flow.is_some() || socket.is_request() {
+            return;
+        }
+        self.observer.ended(&Line {
+            direction: Direction::Inbound,
+            transport: Some(Transport::Plaintext),
+            outcome: Outcome::of(reason),
+            reason,
+            source: socket.remote,
+            destination: Some(socket.local),
+            endpoint: None,
+            pod: pod.clone(),
+            peer_pod: self.cluster.read().pod_at(socket.remote.ip()),
+            peer_identity: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            duration: Duration::ZERO,
+            detail: Some("policy changed; it was open before the pod was enrolled".to_owned()),
+        });
+    }
+}
