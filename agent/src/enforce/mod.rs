@@ -50,14 +50,7 @@ pub struct Served {
 impl Enforcer {
     /// Starts the thread; it ends with this value. `flows` is the kernel's map of what it remembers of sockets.
     pub fn start(cluster: Cluster, flows: OwnedFd, observer: Arc<dyn Observer>) -> io::Result<Self> {
-        match Diag::open(&Netns::current()?).and_then(|diag| diag.can_destroy()) {
-            Ok(true) => {}
-            Ok(false) => warn!(
-                "this kernel closes no connections (CONFIG_INET_DIAG_DESTROY is not set): plaintext ones that are open \
-                 when a port becomes STRICT go on until they end"
-            ),
-            Err(error) => warn!(%error, "cannot tell whether this kernel closes connections"),
-        }
+        tell_limits(&flows);
         let (orders, received) = mpsc::channel();
         let work = Work { cluster, flows, observer };
         thread::Builder::new().name("enforcer".to_owned()).spawn(move || {
@@ -72,6 +65,28 @@ impl Enforcer {
             warn!("open connections are no longer judged: the thread for it has ended");
         }
     }
+}
+
+fn tell_limits(flows: &OwnedFd) {
+    match can_close(flows) {
+        Ok(true) => {}
+        Ok(false) => warn!(
+            "this kernel closes no connections (CONFIG_INET_DIAG_DESTROY is not set): plaintext ones that are open when \
+             a port becomes STRICT go on until they end"
+        ),
+        Err(error) => warn!(
+            %error,
+            "this kernel does not list connections (is its module tcp_diag there?): plaintext ones that are open when a \
+             port becomes STRICT go on until they end"
+        ),
+    }
+}
+
+/// A list comes first: where the module is missing, every connection seems not to exist.
+fn can_close(flows: &OwnedFd) -> io::Result<bool> {
+    let diag = Diag::open(&Netns::current()?)?;
+    diag.sockets(flows)?;
+    diag.can_destroy()
 }
 
 struct Work {

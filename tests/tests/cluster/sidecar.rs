@@ -46,12 +46,16 @@ impl Site {
     }
 
     fn connect(&self, family: Family, port: u16) -> TcpStream {
-        self.peer.connect(self.cluster.server.address(family, port)).unwrap()
+        self.try_connect(family, port).unwrap()
+    }
+
+    fn try_connect(&self, family: Family, port: u16) -> io::Result<TcpStream> {
+        self.peer.connect(self.cluster.server.address(family, port))
     }
 
     /// A word over mTLS.
     fn call(&self, family: Family, port: u16) -> io::Result<(SocketAddr, Sidecar)> {
-        let mut tls = sidecar(self.connect(family, port), Some(&self.credentials));
+        let mut tls = sidecar(self.try_connect(family, port)?, Some(&self.credentials));
         let source = tls.sock.local_addr()?;
         word(&mut tls)?;
         Ok((source, tls))
@@ -138,6 +142,7 @@ fn a_sidecar_without_a_good_certificate_reaches_no_application() {
             let mut tls = sidecar(site.connect(family, 80), shown);
             let source = tls.sock.local_addr().unwrap();
             let error = word(&mut tls).unwrap_err();
+            drop(tls);
             let record = site.gist(source);
             assert_eq!(record, ["sidecar", "refused", reason]);
             assert_eq!(alert(&error), expected, "{reason}");

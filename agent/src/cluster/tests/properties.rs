@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{
     Captured, Destination, Index, KernelVerdict, Kind, Object, ObjectKey, PeerChange, PeerTable, PodRef,
+    SidecarChange,
     Settings, Verdict,
     testing::{
         at, destination_rule, namespace, object, peer_authentication, pod, service, service_entry, settings,
@@ -156,7 +157,7 @@ proptest! {
         let mut known: Vec<_> = before.iter().map(Object::key).collect();
         let mut clients = vec![PodRef::new("one", "stranger")];
         let mut table = PeerTable::default();
-        let mut kernel = BTreeMap::new();
+        let (mut kernel, mut sidecars) = (BTreeMap::new(), BTreeSet::new());
         for step in steps.into_iter().chain([Step::Look]) {
             match step {
                 Step::Look => {
@@ -168,6 +169,13 @@ proptest! {
                     }
                     prop_assert_eq!(&kernel, &index.destinations(&clients));
                     prop_assert_eq!(table.len(), kernel.len());
+                    for SidecarChange { address, is_sidecar } in table.sidecar_changes() {
+                        let changed = if is_sidecar { sidecars.insert(address) } else { sidecars.remove(&address) };
+                        prop_assert!(changed, "nothing is told twice");
+                    }
+                    let all = index.addresses().into_iter().filter(|address| index.is_sidecar(*address));
+                    let expected: BTreeSet<_> = all.filter(|_| !clients.is_empty()).collect();
+                    prop_assert_eq!(&sidecars, &expected);
                 }
                 Step::Clients(namespaces) => {
                     clients = namespaces.iter().map(|namespace| PodRef::new(namespace, "stranger")).collect();
