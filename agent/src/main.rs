@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Agent(options)) => run::agent(*options),
+        Ok(Command::Ca(options)) => run::ca(*options),
         Ok(Command::Status(options)) => return tell_status(&options),
         Ok(Command::Detach(options)) => detach(&options),
         Err(mistakes) => {

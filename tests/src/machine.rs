@@ -96,7 +96,6 @@ impl Machine {
     }
 
     /// Makes the sandbox of a pod that is expected. The manifests go on saying that it is Pending.
-    #[expect(clippy::unused_self, reason = "a pod belongs to a machine")]
     pub fn sandbox(&self, node: &Node, expected: &Expected) -> anyhow::Result<Pod> {
         Pod::create(node, expected)
     }

@@ -1,6 +1,7 @@
 //! The command line: every mistake is reported, all together.
 
 mod agent;
+mod ca;
 mod detach;
 mod flags;
 mod status;
@@ -11,18 +12,21 @@ use std::{ffi::OsString, fmt};
 use self::flags::{Flag, Given};
 pub(crate) use self::{
     agent::{AgentOptions, IssuerOptions, Source},
+    ca::CaOptions,
     detach::DetachOptions,
     status::{Output, StatusOptions},
     values::LogFormat,
 };
 
 /// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Command {
     /// Print this and succeed.
     Print(String),
     /// Serve a node.
     Agent(Box<AgentOptions>),
+    /// Serve certificates to a cluster.
+    Ca(Box<CaOptions>),
     /// Ask a running agent how it is.
     Status(StatusOptions),
     /// Remove what an agent left in the kernel.
@@ -53,6 +57,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Serve the pods of one node until SIGTERM or SIGINT",
         flags: agent::FLAGS,
         parse: |given| AgentOptions::parse(given).map(|options| Command::Agent(Box::new(options))),
+    },
+    Subcommand {
+        name: "ca",
+        about: "Serve certificates to the agents of a cluster until SIGTERM or SIGINT",
+        flags: ca::FLAGS,
+        parse: |given| CaOptions::parse(given).map(|options| Command::Ca(Box::new(options))),
     },
     Subcommand {
         name: "status",
@@ -184,7 +194,22 @@ mod tests {
         let spaced = parse_text("agent --node n1 --manifests /m --failure open --cert-lifetime 1h");
         let equals = parse_text("agent --node=n1 --manifests=/m --failure=open --cert-lifetime=1h");
         assert!(spaced.is_ok(), "{spaced:?}");
-        assert_eq!(spaced, equals);
+        assert_eq!(format!("{spaced:?}"), format!("{equals:?}"));
+    }
+
+    #[test]
+    fn an_authority_takes_lists_and_looks_at_its_secret_well_within_the_overlap() {
+        let line = "ca --namespace mesh --audience a,b --dns-name ca,10.0.0.1 --max-lifetime 1h --overlap 8s";
+        let Ok(Command::Ca(options)) = parse_text(line) else { panic!("refused: {line}") };
+        let settings = options.settings;
+        assert_eq!(settings.audiences, ["a", "b"]);
+        assert_eq!(settings.names, ["ca", "10.0.0.1"]);
+        assert_eq!(settings.agent_account.to_string(), "mesh/culvert-agent");
+        assert_eq!(settings.poll.as_secs(), 2);
+        assert!(settings.default_lifetime <= settings.max_lifetime);
+        for line in ["ca --audience a,", "ca --listen 15012", "ca --agent-account culvert-agent"] {
+            assert!(parse_text(line).is_err(), "{line}");
+        }
     }
 
     #[test]

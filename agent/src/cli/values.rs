@@ -31,6 +31,12 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if ok { Ok(text.to_owned()) } else { Err("expected letters, digits, '-', '_' and '.'".to_owned()) }
 }
 
+/// Values that are separated by commas.
+pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
+    let items: Vec<_> = text.split(',').map(|item| item.trim().to_owned()).collect();
+    if items.iter().any(String::is_empty) { Err("expected NAME[,NAME...]".to_owned()) } else { Ok(items) }
+}
+
 pub(super) fn ca_address(text: &str) -> Result<CaAddress, String> {
     text.parse().map_err(|_| "expected HOST:PORT".to_owned())
 }

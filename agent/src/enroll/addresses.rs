@@ -143,7 +143,7 @@ fn truncated() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the kernel's list of addresses is cut short")
 }
 
-/// Sizes of `struct nlmsghdr`, `struct ifaddrmsg` and `struct rtattr` (linux/netlink.h, if_addr.h, rtnetlink.h).
+/// Sizes of `struct nlmsghdr`, `struct ifaddrmsg` and `struct rtattr` (`linux/netlink.h`, `if_addr.h`, `rtnetlink.h`).
 const HEADER: usize = 16;
 const ADDRESS: usize = 8;
 const ATTRIBUTE: usize = 4;

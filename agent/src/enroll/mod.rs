@@ -176,6 +176,11 @@ impl Enroller {
         self.standing.subscribe()
     }
 
+    /// Nobody's capture counts as standing from now on, though all are served as before.
+    pub fn retract(&mut self) {
+        self.standing = watch::Sender::default();
+    }
+
     /// Enrolled pods and waiting ones, for a report.
     pub fn counts(&self) -> (usize, usize) {
         (self.enrolled.len(), self.waiting.len())

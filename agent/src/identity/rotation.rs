@@ -109,7 +109,9 @@ impl Rotation {
         let roots = self.issuer.trust().roots();
         let before = std::mem::replace(&mut self.known().judged_by, roots.clone());
         if !Arc::ptr_eq(&roots, &before) {
-            held.iter().for_each(|workload| workload.rejudge(now, (self.spread)()));
+            for workload in held {
+                workload.rejudge(now, (self.spread)());
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The life of an agent: start in order, follow the cluster, end in order.
 
+mod announcement;
+mod ca;
 mod issuer;
 mod log;
 mod report;
@@ -29,8 +31,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::report::Reporter;
-pub(crate) use self::{log::init as init_log, signals::Signals};
+use self::{announcement::Announcement, report::Reporter};
+pub(crate) use self::{ca::ca, log::init as init_log, signals::Signals};
 use crate::cli::AgentOptions;
 
 /// A third of what the kernel allows.
@@ -56,6 +58,7 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     let workers = start_workers(&options, &cluster, maps.for_workers()?)?;
     let events = maps.events().transpose()?;
 
+    let announcement = Announcement::new(follower.client(), &options, &cluster);
     tokio::spawn(follower.run(cluster.clone()));
     tokio::spawn(source::follow_trust_domains(cluster.clone(), identities.clone()));
     tokio::spawn(identities.clone().rotate());
@@ -77,6 +80,7 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
             enforcer,
             kubelet,
         }),
+        announcement,
         in_force: false,
     };
     let links = agent.enroller.attach()?;
@@ -88,6 +92,7 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     agent.enroller.follow(Instant::now()).await?;
     agent.enroller.take_over(links)?;
     agent.in_force = true;
+    agent.announcement.begin(agent.enroller.standing());
     if let Some(events) = events {
         tokio::spawn(record_plaintext(events, cluster));
     }
@@ -95,6 +100,7 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     info!(node = options.node, enrolled = serving, waiting, "ready");
 
     let end = agent.follow(changes, &mut signals).await;
+    agent.retract().await?;
     finish(agent.enroller, &options).await?;
     end
 }
@@ -104,6 +110,7 @@ struct Agent {
     enroller: Enroller,
     door: Door,
     reporter: Reporter,
+    announcement: Announcement,
     /// This agent's programs are the ones that decide.
     in_force: bool,
 }
@@ -160,8 +167,24 @@ impl Agent {
         }
     }
 
+    /// Peers are told before anything ends, so that they turn elsewhere.
+    async fn retract(&mut self) -> Result<()> {
+        self.enroller.retract();
+        let told = std::mem::take(&mut self.announcement).end();
+        tokio::pin!(told);
+        let mut beat = heartbeat();
+        loop {
+            tokio::select! {
+                () = &mut told => return Ok(()),
+                _ = beat.tick() => self.enroller.beat()?,
+            }
+        }
+    }
+
     fn answer(&self, visitor: Visitor) {
-        visitor.answer(self.reporter.document(&self.enroller, self.in_force));
+        let mut document = self.reporter.document(&self.enroller, self.in_force);
+        document.concerns.extend(self.announcement.trouble());
+        visitor.answer(document);
     }
 }
 

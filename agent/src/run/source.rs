@@ -19,7 +19,12 @@ pub(super) enum Follower {
     /// A directory.
     Manifests(ManifestDir),
     /// An API server.
-    Kubernetes(Box<KubernetesWatch>),
+    Kubernetes {
+        /// What keeps the model up to date.
+        watch: Box<KubernetesWatch>,
+        /// For what the agent writes.
+        client: kube::Client,
+    },
 }
 
 /// An empty model, and what will fill it.
@@ -35,7 +40,7 @@ pub(super) async fn open(options: &AgentOptions) -> Result<(Cluster, Follower)> 
         Source::Kubernetes { kubeconfig } => {
             let client = watch::client(kubeconfig.as_deref()).await?;
             let options = WatchOptions { overrides, ..WatchOptions::default() };
-            Follower::Kubernetes(Box::new(KubernetesWatch::new(client, options)))
+            Follower::Kubernetes { watch: Box::new(KubernetesWatch::new(client.clone(), options)), client }
         }
     };
     Ok((cluster, follower))
@@ -56,7 +61,15 @@ impl Follower {
     pub(super) async fn run(self, cluster: Cluster) {
         match self {
             Self::Manifests(manifests) => manifests.run(cluster).await,
-            Self::Kubernetes(watch) => watch.run(cluster).await,
+            Self::Kubernetes { watch, .. } => watch.run(cluster).await,
+        }
+    }
+
+    /// Where annotations are written; nowhere, if there is no API server.
+    pub(super) fn client(&self) -> Option<kube::Client> {
+        match self {
+            Self::Manifests(_) => None,
+            Self::Kubernetes { client, .. } => Some(client.clone()),
         }
     }
 }

@@ -80,6 +80,11 @@ impl Followed {
         self.wait(&format!("{count} problems"), |it| it.cluster.problems().len() == count).await;
     }
 
+    pub(crate) async fn wait_for_no_errors(&self) {
+        let is_well = |it: &Self| it.cluster.sources().iter().all(|status| status.error.is_none());
+        self.wait("end of all errors", is_well).await;
+    }
+
     pub(crate) fn has(&self, key: &ObjectKey) -> bool {
         self.cluster.read().object(key).is_some()
     }
@@ -126,7 +131,9 @@ pub(crate) fn options() -> WatchOptions {
 /// A server with these pods.
 pub(crate) fn server_with_pods(names: &[&str]) -> ApiServer {
     let server = ApiServer::start().unwrap();
-    names.iter().for_each(|name| drop(server.apply(&pod(name)).unwrap()));
+    for name in names {
+        server.apply(&pod(name)).unwrap();
+    }
     server
 }
 

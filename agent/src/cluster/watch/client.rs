@@ -43,7 +43,7 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
 }
 
-const USER_AGENT: &str = concat!("culvert-agent/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("culvert/", env!("CARGO_PKG_VERSION"));
 
 async fn from_file(path: &Path) -> Result<Config, ClientError> {
     let unusable = |error| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(error) };
