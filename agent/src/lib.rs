@@ -7,6 +7,7 @@ pub mod enforce;
 pub mod enroll;
 pub mod identity;
 pub mod kernel;
+mod netlink;
 pub mod netns;
 pub mod observe;
 pub mod status;

@@ -1,21 +1,17 @@
-//! The TCP sockets of a network namespace: listed, and closed (sock_diag(7)).
+//! The TCP sockets of a network namespace: listed, and closed (`sock_diag(7)`).
 
 use std::{
-    io::{self, Read as _},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, AsRawFd as _},
-    time::Duration,
 };
 
 use culvert_abi::FlowKind;
-use socket2::Socket as Netlink;
 
-use crate::netns::Netns;
-
-/// The kernel answers at once; this only bounds a defect.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// As much as the kernel puts into one datagram of a dump (`SKB_MAX_ALLOC`, with room).
-const DATAGRAM: usize = 64 * 1024;
+use crate::{
+    netlink::{Attributes, Netlink, attribute, truncated, u32_at},
+    netns::Netns,
+};
 
 /// A door to the kernel's sockets of one namespace.
 pub(super) struct Diag(Netlink);
@@ -68,96 +64,48 @@ impl Socket {
 impl Diag {
     /// Of a namespace.
     pub(super) fn open(netns: &Netns) -> io::Result<Self> {
-        let socket = netns.diag_socket()?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self(socket))
+        Ok(Self(netns.netlink(libc::NETLINK_SOCK_DIAG)?))
     }
 
     /// All sockets but those that only wait for the last packets to die out. `flows` is the kernel's map of flows.
     pub(super) fn sockets(&self, flows: &impl AsFd) -> io::Result<Vec<Socket>> {
+        let flows = u32::try_from(flows.as_fd().as_raw_fd()).map_err(io::Error::other)?;
+        let storages = attribute(REQUEST_STORAGES, &attribute(REQUEST_MAP, &flows.to_ne_bytes()));
         let mut all = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let family = u8::try_from(family).map_err(io::Error::other)?;
-            self.send(&dump_request(family, flows)?)?;
-            self.receive(|kind, body| {
-                if kind == BY_FAMILY {
-                    all.extend(socket(body)?);
-                }
-                Ok(())
-            })?;
+        for family in FAMILIES {
+            all.extend(self.list(family, &storages)?);
         }
         Ok(all)
     }
 
-    /// Closes a connection as if it had been reset; false if it has ended by itself.
+    fn list(&self, family: u8, attributes: &[u8]) -> io::Result<Vec<Socket>> {
+        let request = [request(family, STATES, &[0; ID]), attributes.to_vec()].concat();
+        let mut all = Vec::new();
+        self.0.list(BY_FAMILY, &request, |_, body| {
+            all.extend(socket(body)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Closes a connection as if it had been reset; false if it has ended by itself, or is about to, when older
+    /// kernels cannot close it.
     pub(super) fn destroy(&self, socket: &Socket) -> io::Result<bool> {
-        match self.try_destroy(socket.family, &socket.id) {
+        match self.0.act(DESTROY, &request(socket.family, 0, &socket.id)) {
             Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Whether the kernel closes connections at all, which it tells of one that does not exist.
     pub(super) fn can_destroy(&self) -> io::Result<bool> {
-        let family = u8::try_from(libc::AF_INET).map_err(io::Error::other)?;
-        match self.try_destroy(family, &[0; ID]).map_err(|error| error.raw_os_error()) {
-            Err(Some(libc::EOPNOTSUPP)) => Ok(false),
-            Err(Some(libc::ENOENT)) | Ok(()) => Ok(true),
-            Err(Some(error)) => Err(io::Error::from_raw_os_error(error)),
-            Err(None) => Err(truncated()),
+        match self.0.act(DESTROY, &request(FAMILIES[0], 0, &[0; ID])) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(true),
         }
     }
-
-    fn try_destroy(&self, family: u8, id: &[u8; ID]) -> io::Result<()> {
-        self.send(&message(DESTROY, FLAG_REQUEST | FLAG_ACK, &request(family, 0, id)))?;
-        self.receive(|_, _| Ok(()))
-    }
-
-    fn send(&self, message: &[u8]) -> io::Result<()> {
-        self.0.send(message).map(drop)
-    }
-
-    /// Hands on the messages of an answer, to its end.
-    fn receive(&self, mut each: impl FnMut(u16, &[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut datagram = vec![0; DATAGRAM];
-        loop {
-            let length = (&self.0).read(&mut datagram)?;
-            if read_messages(&datagram[..length], &mut each)? {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Reads the messages of a datagram; true after the last one of the answer.
-fn read_messages(mut rest: &[u8], each: &mut impl FnMut(u16, &[u8]) -> io::Result<()>) -> io::Result<bool> {
-    while !rest.is_empty() {
-        let length = usize::try_from(u32_at(rest, 0)?).map_err(io::Error::other)?;
-        let body = rest.get(HEADER..length).ok_or_else(truncated)?;
-        match u16_at(rest, 4)? {
-            DONE => return Ok(true),
-            ERROR => return acknowledged(body).map(|()| true),
-            kind => each(kind, body)?,
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(false)
-}
-
-/// `struct nlmsgerr` begins with a negative error number; 0 is success.
-fn acknowledged(body: &[u8]) -> io::Result<()> {
-    match u32_at(body, 0)?.cast_signed() {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
-    }
-}
-
-fn dump_request(family: u8, flows: &impl AsFd) -> io::Result<Vec<u8>> {
-    let flows = u32::try_from(flows.as_fd().as_raw_fd()).map_err(io::Error::other)?;
-    let mut body = request(family, STATES, &[0; ID]);
-    body.extend(attribute(REQUEST_STORAGES, &attribute(REQUEST_MAP, &flows.to_ne_bytes())));
-    Ok(message(BY_FAMILY, FLAG_REQUEST | FLAG_DUMP, &body))
 }
 
 /// `struct inet_diag_req_v2`.
@@ -166,27 +114,6 @@ fn request(family: u8, states: u32, id: &[u8; ID]) -> Vec<u8> {
     body.extend(states.to_ne_bytes());
     body.extend(id);
     body
-}
-
-/// `struct nlmsghdr` and what follows it.
-fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(HEADER + body.len()).expect("some bytes");
-    let mut message = Vec::with_capacity(HEADER + body.len());
-    message.extend(length.to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(flags.to_ne_bytes());
-    message.resize(HEADER, 0);
-    message.extend(body);
-    message
-}
-
-/// `struct nlattr` and its value, which is a whole number of words.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(ATTRIBUTE + value.len()).expect("some bytes");
-    let mut attribute = length.to_ne_bytes().to_vec();
-    attribute.extend(kind.to_ne_bytes());
-    attribute.extend(value);
-    attribute
 }
 
 /// `struct inet_diag_msg` and its attributes.
@@ -212,7 +139,7 @@ fn socket(body: &[u8]) -> io::Result<Option<Socket>> {
     }))
 }
 
-/// `TCP_LISTEN` and the like, include/net/tcp_states.h. A socket that waits for its last packets is none of ours.
+/// A socket that waits for its last packets is none of ours.
 const fn state(number: u8) -> Option<State> {
     match number {
         LISTEN => Some(State::Listening),
@@ -237,69 +164,33 @@ fn flow_of(storages: &[u8]) -> Option<Flow> {
 /// Where `kind` is in the kernel's `Flow`.
 const KIND_OF_FLOW: usize = std::mem::offset_of!(culvert_abi::Flow, kind);
 
-/// Attributes, as far as they are whole.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let length = usize::from(u16_at(self.0, 0).ok()?);
-        let kind = u16_at(self.0, 2).ok()? & TYPE_MASK;
-        let value = self.0.get(ATTRIBUTE..length)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    }
-}
-
 /// Four words, of which IPv4 uses the first.
 fn ip(family: u8, words: &[u8]) -> IpAddr {
     let octets: [u8; 16] = words.try_into().expect("four words");
-    if i32::from(family) == libc::AF_INET {
+    if family == FAMILIES[0] {
         let [a, b, c, d, ..] = octets;
         return Ipv4Addr::new(a, b, c, d).into();
     }
     Ipv6Addr::from(octets).to_canonical()
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> io::Result<u16> {
-    bytes.get(at..at + 2).and_then(|it| it.try_into().ok()).map(u16::from_ne_bytes).ok_or_else(truncated)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> io::Result<u32> {
-    bytes.get(at..at + 4).and_then(|it| it.try_into().ok()).map(u32::from_ne_bytes).ok_or_else(truncated)
-}
-
-fn truncated() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the kernel's list of sockets is cut short")
-}
-
-/// Sizes of `struct nlmsghdr`, `nlattr`, `inet_diag_sockid` and `inet_diag_msg` (linux/netlink.h, inet_diag.h).
-const HEADER: usize = 16;
-const ATTRIBUTE: usize = 4;
+/// The sizes of `struct inet_diag_sockid` and `struct inet_diag_msg`, and numbers, of `linux/inet_diag.h`.
 const ID: usize = 48;
 const FIXED: usize = 72;
-
-/// `SOCK_DIAG_BY_FAMILY` and `SOCK_DESTROY`, linux/sock_diag.h.
-const BY_FAMILY: u16 = 20;
-const DESTROY: u16 = 21;
-/// linux/netlink.h.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const FLAG_REQUEST: u16 = 1;
-const FLAG_ACK: u16 = 4;
-const FLAG_DUMP: u16 = 0x300;
-const TYPE_MASK: u16 = 0x3fff;
-
-/// `INET_DIAG_REQ_SK_BPF_STORAGES` and `INET_DIAG_SK_BPF_STORAGES`, linux/inet_diag.h.
 const REQUEST_STORAGES: u16 = 2;
 const STORAGES: u16 = 20;
-/// `SK_DIAG_BPF_STORAGE_REQ_MAP_FD` and `SK_DIAG_BPF_STORAGE_MAP_VALUE`, linux/sock_diag.h.
+
+/// `SOCK_DIAG_BY_FAMILY` and the like, `linux/sock_diag.h`.
+const BY_FAMILY: u16 = 20;
+const DESTROY: u16 = 21;
 const REQUEST_MAP: u16 = 1;
 const STORAGE_VALUE: u16 = 3;
 
+/// `AF_INET` and `AF_INET6`, `linux/socket.h`.
+const FAMILIES: [u8; 2] = [2, 10];
 const IPPROTO_TCP: u8 = 6;
-/// include/net/tcp_states.h.
+
+/// `include/net/tcp_states.h`.
 const SYN_RECV: u8 = 3;
 const TIME_WAIT: u8 = 6;
 const CLOSE: u8 = 7;
@@ -311,6 +202,7 @@ const STATES: u32 = !(1 << TIME_WAIT | 1 << CLOSE);
 mod tests {
     use std::{
         fs::File,
+        io::Read as _,
         net::{TcpListener, TcpStream},
     };
 
@@ -325,22 +217,9 @@ mod tests {
         Diag::open(&Netns::current().expect("a namespace")).expect("the kernel has sock_diag")
     }
 
-    /// A list that asks for no storages.
-    fn sockets(diag: &Diag, family: i32) -> Vec<Socket> {
-        let mut all = Vec::new();
-        let body = request(u8::try_from(family).expect("small"), STATES, &[0; ID]);
-        diag.send(&message(BY_FAMILY, FLAG_REQUEST | FLAG_DUMP, &body)).expect("sent");
-        let list = diag.receive(|_, body| {
-            all.extend(socket(body)?);
-            Ok(())
-        });
-        list.expect("it answers");
-        all
-    }
-
     #[test]
     fn a_connection_is_found_and_closed_and_no_other() {
-        for (address, family) in [("127.0.0.1:0", libc::AF_INET), ("[::1]:0", libc::AF_INET6)] {
+        for (address, family) in ["127.0.0.1:0", "[::1]:0"].into_iter().zip(FAMILIES) {
             let listener = TcpListener::bind(address).expect("a port is free");
             let at = listener.local_addr().expect("it has one");
             let connect = || {
@@ -349,7 +228,7 @@ mod tests {
             };
             let ((mut closed, _kept), (mut other, mut server)) = (connect(), connect());
             let diag = diag();
-            let all = sockets(&diag, family);
+            let all = diag.list(family, &[]).expect("it answers");
             let is_listener = |it: &&Socket| it.local == at && it.state == State::Listening;
             assert_eq!(all.iter().filter(is_listener).count(), 1);
             let remote = closed.local_addr().expect("it has one");
@@ -375,14 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_cut_short_is_an_error() {
-        let whole = message(BY_FAMILY, 0, &[0; FIXED]);
-        let mut take = |_: u16, body: &[u8]| socket(body).map(drop);
-        for length in 1..whole.len() {
-            assert!(read_messages(&whole[..length], &mut take).is_err(), "{length}");
+    fn a_socket_that_is_cut_short_is_an_error() {
+        for length in 0..FIXED {
+            assert!(socket(&[1; FIXED][..length]).is_err(), "{length}");
         }
-        let mut zero = whole;
-        zero[..4].fill(0);
-        assert!(read_messages(&zero, &mut take).is_err(), "a length of zero would never end");
     }
 }

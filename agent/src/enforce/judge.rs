@@ -42,6 +42,11 @@ impl<'a> Server<'a> {
     }
 }
 
+/// Whether nothing has to be closed, whatever is open.
+pub(super) fn accepts_all_plaintext(modes: &PortModes) -> bool {
+    [modes.default].iter().chain(modes.ports.values()).all(|&mode| admit_plaintext(mode).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -80,6 +85,18 @@ mod tests {
             ("10.0.0.7:9090", None),
         ] {
             assert_eq!(illegal(&modes, &open(local, "10.0.1.1:4000", inbound)), expected, "{local}");
+        }
+    }
+
+    #[test]
+    fn one_strict_port_is_enough_to_look() {
+        for (default, port, expected) in [
+            (Mode::Permissive, Mode::Disable, true),
+            (Mode::Strict, Mode::Permissive, false),
+            (Mode::Disable, Mode::Strict, false),
+        ] {
+            let modes = PortModes { default, ports: [(80, port)].into() };
+            assert_eq!(accepts_all_plaintext(&modes), expected, "{default} {port}");
         }
     }
 

@@ -54,7 +54,9 @@ impl Enforcer {
         let (orders, received) = mpsc::channel();
         let work = Work { cluster, flows, observer };
         thread::Builder::new().name("enforcer".to_owned()).spawn(move || {
-            received.iter().for_each(|served| work.sweep(&served));
+            for served in received {
+                work.sweep(&served);
+            }
         })?;
         Ok(Self(orders))
     }
@@ -100,33 +102,43 @@ impl Work {
         match self.close_illegal(served) {
             Ok(0) => debug!(pod = %served.pod, "all that is open is legal"),
             Ok(closed) => {
-                info!(pod = %served.pod, closed, "connections that policy no longer accepts were closed")
+                info!(pod = %served.pod, closed, "connections that policy no longer accepts were closed");
             }
             // It may just have ended.
             Err(error) => warn!(pod = %served.pod, %error, "its open connections cannot be judged"),
         }
     }
 
-    /// The modes are those of now, not of when this was asked for: they may have changed back.
     fn close_illegal(&self, served: &Served) -> io::Result<usize> {
+        if judge::accepts_all_plaintext(&self.cluster.read().port_modes(&served.pod)) {
+            return Ok(0);
+        }
         let diag = Diag::open(&served.netns)?;
         let sockets = diag.sockets(&self.flows)?;
-        let server = Server::new(&served.addresses, &sockets);
-        let index = self.cluster.read();
-        let modes = index.port_modes(&served.pod);
-        let illegal = sockets.iter().filter_map(|socket| Some((socket, server.judge(socket, &modes)?)));
-        let illegal: Vec<_> = illegal
-            .filter(|(socket, _)| !(socket.is_request() && index.is_sidecar(socket.remote.ip())))
-            .collect();
-        drop(index);
-        let mut closed = 0;
-        for (socket, reason) in illegal {
-            if diag.destroy(socket)? {
-                self.record(&served.pod, socket, reason);
-                closed += 1;
+        let (mut closed, mut failure) = (0, Ok(()));
+        for (socket, reason) in self.illegal(served, &sockets) {
+            match diag.destroy(socket) {
+                Ok(true) => {
+                    self.record(&served.pod, socket, reason);
+                    closed += 1;
+                }
+                Ok(false) => {}
+                // The others are closed all the same.
+                Err(error) => failure = Err(error),
             }
         }
-        Ok(closed)
+        failure.map(|()| closed)
+    }
+
+    /// The modes are those of now, not of when this was asked for: they may have changed back. A connection that is
+    /// still being made may be a sidecar's, which the kernel steers to the agent.
+    fn illegal<'a>(&self, served: &Served, sockets: &'a [Socket]) -> Vec<(&'a Socket, Reason)> {
+        let pod = Server::new(&served.addresses, sockets);
+        let index = self.cluster.read();
+        let modes = index.port_modes(&served.pod);
+        let is_steered = |socket: &Socket| socket.is_request() && index.is_sidecar(socket.remote.ip());
+        let judged = sockets.iter().filter(|socket| !is_steered(socket));
+        judged.filter_map(|socket| Some((socket, pod.judge(socket, &modes)?))).collect()
     }
 
     /// Of those whose beginning the kernel saw, it tells the end as well.

@@ -46,10 +46,10 @@ struct State {
 impl Workload {
     /// Without a certificate.
     pub(super) fn new(id: SpiffeId, trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Self {
-        let newest = Arc::new(Newest { certificate: watch::Sender::new(None), clock: clock.clone() });
+        let newest = Arc::new(Newest { certificate: watch::Sender::new(None), clock });
         let verifier = Arc::new(AnyWorkload(trust.clone()));
         let acceptor =
-            |alpn| Arc::new(tls::server_config(clock.clone(), verifier.clone(), newest.clone(), alpn));
+            |alpn| Arc::new(tls::server_config(newest.clock.clone(), verifier.clone(), newest.clone(), alpn));
         let (hbone_acceptor, sidecar_acceptor) = (acceptor(ALPN_HBONE), acceptor(ALPN_SIDECAR));
         let state = Mutex::new(State { renewal: Renewal::first(), failing: None });
         Self { id, trust, newest, hbone_acceptor, sidecar_acceptor, state }

@@ -12,7 +12,7 @@ use crate::identity::ALPN_SIDECAR;
 /// What a client begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// A ClientHello that offers `istio`.
+    /// A `ClientHello` that offers `istio`.
     Mesh,
     /// TLS that does not: the application is to terminate it.
     OwnTls,
@@ -31,7 +31,7 @@ pub(super) async fn look(stream: TcpStream) -> io::Result<(Opening, TcpStream)> 
     }
 }
 
-/// Longer than a ClientHello takes that is lost three times, and shorter than what people call broken.
+/// Longer than a `ClientHello` takes that is lost three times, and shorter than what people call broken.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A record's header, and as much as a record may hold (RFC 8446, section 5.1).
 const LARGEST: usize = HEADER + 16_384;
@@ -48,23 +48,14 @@ fn peek(stream: &TcpStream, seen: &mut [u8]) -> io::Result<Opening> {
 }
 
 /// None: it takes more bytes to tell. Whole records are waited for, and one is looked at once: a client that sends a byte
-/// at a time costs no more than another. A ClientHello of several records is not a sidecar's.
+/// at a time costs no more than another. A `ClientHello` of several records is not a sidecar's.
 fn classify(bytes: &[u8]) -> Option<Opening> {
-    let [HANDSHAKE, rest @ ..] = bytes else {
-        return (!bytes.is_empty()).then_some(Opening::Plain);
-    };
-    match rest {
-        [] => None,
-        [MAJOR, _, high, low, ..] => {
-            let record = HEADER + usize::from(u16::from_be_bytes([*high, *low]));
-            match bytes.get(..record) {
-                Some(record) => Some(hello(record)),
-                None if record > LARGEST => Some(Opening::Plain),
-                None => None,
-            }
-        }
-        [MAJOR, ..] => None,
-        _ => Some(Opening::Plain),
+    let ([] | [HANDSHAKE] | [HANDSHAKE, MAJOR, ..]) = bytes else { return Some(Opening::Plain) };
+    let [_, _, _, high, low, ..] = bytes else { return None };
+    let record = HEADER + usize::from(u16::from_be_bytes([*high, *low]));
+    match bytes.get(..record) {
+        Some(record) => Some(hello(record)),
+        None => (record > LARGEST).then_some(Opening::Plain),
     }
 }
 
