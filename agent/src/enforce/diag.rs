@@ -88,8 +88,8 @@ impl Diag {
         Ok(all)
     }
 
-    /// Closes a connection as if it had been reset; false if it has ended by itself, or is about to, when older
-    /// kernels cannot close it.
+    /// Closes a connection as if it had been reset; false if it has ended by itself, or is about to: older
+    /// kernels cannot close what has only last packets to wait for.
     pub(super) fn destroy(&self, socket: &Socket) -> io::Result<bool> {
         match self.0.act(DESTROY, &request(socket.family, 0, &socket.id)) {
             Ok(()) => Ok(true),

@@ -78,8 +78,6 @@ fn hello(mut record: &[u8]) -> Opening {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
     use rustls::ClientConnection;
 
@@ -90,25 +88,25 @@ mod tests {
     };
 
     /// What a sidecar's client sends first, or an agent's.
-    async fn client_hello(sidecar: bool) -> Vec<u8> {
+    fn client_hello(sidecar: bool) -> Vec<u8> {
         let workload = identities().workload(&id("sleep"));
         let to = id("httpbin");
         let config = if sidecar { workload.sidecar_connector(&to) } else { workload.hbone_connector(&to) };
-        let mut client = ClientConnection::new(Arc::clone(&config), server_name()).unwrap();
+        let mut client = ClientConnection::new(config, server_name()).unwrap();
         let mut hello = Vec::new();
         client.write_tls(&mut hello).unwrap();
         hello
     }
 
-    #[tokio::test]
-    async fn only_a_hello_that_offers_istio_is_the_meshs() {
-        assert_eq!(classify(&client_hello(true).await), Some(Opening::Mesh));
-        assert_eq!(classify(&client_hello(false).await), Some(Opening::OwnTls));
+    #[test]
+    fn only_a_hello_that_offers_istio_is_the_meshs() {
+        assert_eq!(classify(&client_hello(true)), Some(Opening::Mesh));
+        assert_eq!(classify(&client_hello(false)), Some(Opening::OwnTls));
     }
 
-    #[tokio::test]
-    async fn a_hello_is_waited_for_to_its_last_byte() {
-        let hello = client_hello(true).await;
+    #[test]
+    fn a_hello_is_waited_for_to_its_last_byte() {
+        let hello = client_hello(true);
         for length in 0..hello.len() {
             assert_eq!(classify(&hello[..length]), None, "{length}");
         }

@@ -9,11 +9,11 @@ use crate::common::{Cluster, Echo, ask, eventually, exchange, mode, peer_authent
 
 fn set(cluster: &Cluster, mode_of_all: &str) {
     let policy = peer_authentication("full", "default", &mode(mode_of_all));
-    cluster.machine.apply("policy", &policy).unwrap();
+    cluster.machine.apply("policy", &policy).expect("a manifest can be written");
 }
 
 fn open(cluster: &Cluster, port: u16) -> [TcpStream; 2] {
-    Family::ALL.map(|family| ask(&cluster.legacy, cluster.server.address(family, port)).unwrap())
+    Family::ALL.map(|family| ask(&cluster.legacy, cluster.server.address(family, port)).expect("it is legal"))
 }
 
 fn gist(record: &Value) -> [Value; 3] {
@@ -118,7 +118,9 @@ fn a_change_that_leaves_plaintext_legal_closes_nothing() {
         let record = cluster.call(&cluster.client, Family::V4, 80).ok()?;
         (record["transport"] == "hbone").then_some(())
     });
-    streams.iter_mut().for_each(|stream| exchange(stream).unwrap());
+    for stream in &mut streams {
+        exchange(stream).unwrap();
+    }
     assert!(!sources.iter().any(is_reset));
     let closed = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("were closed"));
     assert!(!cluster.server_agent.lines()[mark..].iter().any(|line| closed(&line.json)));

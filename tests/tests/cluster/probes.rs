@@ -57,16 +57,16 @@ fn a_port_that_a_probe_has_left_is_no_longer_the_kubelets() {
 #[test]
 fn a_pod_that_forges_the_nodes_address_is_refused() {
     let mut cluster = strict(&AgentOptions::default());
-    let forger = cluster.machine.pod(&cluster.b, PodSpec::new("legacy", "forger")).unwrap();
+    let pod = cluster.machine.pod(&cluster.b, PodSpec::new("legacy", "forger")).unwrap();
     cluster.machine.publish().unwrap();
     let echo = Echo::start(&cluster.server, &[80]);
     for family in Family::ALL {
         let (node, asked) = (cluster.b.ip(family), cluster.server.address(family, 80));
         let own: &[&str] = if node.is_ipv4() { &[] } else { &["nodad"] };
         let add = ["address", "add", &node.to_string(), "dev", "lo"];
-        assert!(forger.command("ip").args(add).args(own).status().unwrap().success());
+        assert!(pod.command("ip").args(add).args(own).status().unwrap().success());
         let bind = Some(SocketAddr::new(node, 0));
-        let forged = forger.start_connect(asked, SocketSpec { bind, mapped: false }).unwrap();
+        let forged = pod.start_connect(asked, SocketSpec { bind, mapped: false }).unwrap();
         // What comes later is answered, and so what came before was judged.
         ask(&cluster.b, asked).unwrap();
         assert_eq!(echo.connections_of(node), 1, "the forged connection reached the application");

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use culvert_testbed::{Family, Pod, PodSpec};
+use culvert_testbed::{AgentOptions, Family, Pod, PodSpec};
 use rustls::AlertDescription::{CertificateExpired, CertificateRequired, CertificateUnknown, UnknownCA};
 use serde_json::Value;
 
@@ -26,10 +26,10 @@ struct Site {
 impl Site {
     fn start(mode_of_all: &str) -> Self {
         let policy = peer_authentication("full", "default", &mode(mode_of_all));
-        let mut cluster = Cluster::with(&[&policy], &Default::default());
+        let mut cluster = Cluster::with(&[&policy], &AgentOptions::default());
         let spec = PodSpec::new("legacy", "sidecar").label("security.istio.io/tlsMode", "istio");
-        let peer = cluster.machine.pod(&cluster.a, spec).unwrap();
-        cluster.machine.publish().unwrap();
+        let peer = cluster.machine.pod(&cluster.a, spec).expect("a pod can be made");
+        cluster.machine.publish().expect("manifests can be written");
         let credentials = Mesh::of(&cluster.machine).certificate(IDENTITY);
         Self { cluster, peer, credentials }
     }
@@ -42,11 +42,11 @@ impl Site {
 
     fn apply(&self, mode_of_all: &str) {
         let policy = peer_authentication("full", "default", &mode(mode_of_all));
-        self.cluster.machine.apply("first-0", &policy).unwrap();
+        self.cluster.machine.apply("first-0", &policy).expect("a manifest can be written");
     }
 
     fn connect(&self, family: Family, port: u16) -> TcpStream {
-        self.try_connect(family, port).unwrap()
+        self.try_connect(family, port).expect("the agent accepts")
     }
 
     fn try_connect(&self, family: Family, port: u16) -> io::Result<TcpStream> {
@@ -196,22 +196,22 @@ fn what_else_a_sidecar_sends_is_plaintext_to_a_permissive_port_and_nothing_to_a_
     assert_eq!(echo.clients().len(), before + 2, "the application saw plaintext");
 }
 
-/// Sends a ClientHello to an application that sends back what it gets.
+/// Sends a `ClientHello` to an application that sends back what it gets.
 fn client_hello(mut tls: Sidecar) -> (TcpStream, SocketAddr) {
     let mut hello = Vec::new();
-    tls.conn.write_tls(&mut hello).unwrap();
+    tls.conn.write_tls(&mut hello).expect("memory takes it");
     let (mut tcp, mut back) = (tls.sock, vec![0; hello.len()]);
-    tcp.write_all(&hello).unwrap();
-    tcp.read_exact(&mut back).unwrap();
+    tcp.write_all(&hello).expect("it is open");
+    tcp.read_exact(&mut back).expect("it comes back");
     assert_eq!(back, hello, "somebody has read it");
-    let source = tcp.local_addr().unwrap();
+    let source = tcp.local_addr().expect("a connected socket has one");
     (tcp, source)
 }
 
 fn exchange_between(one: &mut TcpStream, other: &mut TcpStream) {
-    one.write_all(&WORD).unwrap();
+    one.write_all(&WORD).expect("it is open");
     let mut heard = [0; WORD.len()];
-    other.read_exact(&mut heard).unwrap();
+    other.read_exact(&mut heard).expect("it comes");
     assert_eq!(heard, WORD);
 }
 
@@ -240,7 +240,9 @@ fn plaintext_of_a_sidecar_is_closed_when_the_port_becomes_strict_and_its_mtls_go
     let site = site.settle(80);
     let mut secured = Family::ALL.map(|family| site.call(family, 80).unwrap().1);
     let mut plain = Family::ALL.map(|family| site.connect(family, 80));
-    plain.iter_mut().for_each(|stream| exchange(stream).unwrap());
+    for stream in &mut plain {
+        exchange(stream).unwrap();
+    }
     site.apply("STRICT");
     for stream in &mut plain {
         wait_closed(stream);
