@@ -4,21 +4,26 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tracing::debug;
 
 use super::{Document, question::STATUS};
 
-/// How long one visitor is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a visitor may take to ask. A visitor waits longer than that for its answer.
+const TO_ASK: Duration = Duration::from_secs(1);
+/// How long an answer may take.
+const TO_ANSWER: Duration = Duration::from_secs(5);
+/// How many are served at a time. The next one waits at the door.
+const AT_A_TIME: usize = 64;
 /// How many may wait for their answer.
 const QUEUE: usize = 16;
 /// The longest question, in bytes.
@@ -76,27 +81,34 @@ impl Drop for Door {
 }
 
 async fn receive(listener: UnixListener, visitors: mpsc::Sender<Visitor>) {
-    loop {
+    let at_a_time = Arc::new(Semaphore::new(AT_A_TIME));
+    while let Ok(permit) = Arc::clone(&at_a_time).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, visitors.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, visitors.clone(), permit))),
             // No file descriptor is free: later there may be one.
             Err(error) => {
                 debug!(%error, "nobody can ask for the status");
-                tokio::time::sleep(PATIENCE).await;
+                tokio::time::sleep(TO_ASK).await;
             }
         }
     }
 }
 
-async fn serve(stream: UnixStream, visitors: mpsc::Sender<Visitor>) {
-    match timeout(PATIENCE, answer(stream, visitors)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a question for the status went unanswered"),
-        Err(_) => debug!("a question for the status took too long"),
+async fn serve(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>, _permit: OwnedSemaphorePermit) {
+    let served = async {
+        if timeout(TO_ASK, is_asked(&mut stream)).await?? {
+            timeout(TO_ANSWER, answer(stream, visitors)).await?
+        } else {
+            timeout(TO_ANSWER, refuse(stream)).await?
+        }
+    };
+    if let Err(error) = served.await {
+        debug!(%error, "a question for the status went unanswered");
     }
 }
 
-async fn answer(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::Result<()> {
+/// Whether the status is what the visitor asks for.
+async fn is_asked(stream: &mut UnixStream) -> io::Result<bool> {
     let mut question = [0; MAX_QUESTION];
     let mut read = 0;
     while read < question.len() && !question[..read].contains(&b'\n') {
@@ -105,14 +117,19 @@ async fn answer(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::
             more => read += more,
         }
     }
-    if question[..read] != *STATUS {
-        return stream.write_all(b"{\"error\":\"expected the line \\\"status\\\"\"}\n").await;
-    }
+    Ok(question[..read] == *STATUS)
+}
+
+async fn answer(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::Result<()> {
     let (sender, document) = oneshot::channel();
     visitors.send(Visitor(sender)).await.map_err(io::Error::other)?;
     let document = document.await.map_err(io::Error::other)?;
     stream.write_all(&serde_json::to_vec(&document)?).await?;
     stream.shutdown().await
+}
+
+async fn refuse(mut stream: UnixStream) -> io::Result<()> {
+    stream.write_all(b"{\"error\":\"expected the line \\\"status\\\"\"}\n").await
 }
 
 fn remove(path: &Path) -> io::Result<()> {
