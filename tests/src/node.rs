@@ -70,6 +70,11 @@ impl Node {
         Agent::start(&self.run, self, options)
     }
 
+    /// Somewhere else on it than its kubelet and its agent are: a cgroup of that name.
+    pub fn place(&self, name: &str) -> anyhow::Result<Place> {
+        Place::settle(self.link.netns.clone(), self.cgroup.join(name))
+    }
+
     /// Starts an authority on it, which listens at [`Ca::address`].
     pub fn ca(&self, options: &CaOptions) -> anyhow::Result<Ca> {
         Ca::start(&self.run, self, options)

@@ -49,6 +49,8 @@ reasons! {
     ModeDisable => "mode_disable",
     /// `PeerAuthentication` at the server says `PERMISSIVE`, or nothing, and the client sent plaintext.
     ModePermissive => "mode_permissive",
+    /// The kubelet looks after the pod's health; its probes reach `STRICT` ports too.
+    KubeletProbe => "kubelet_probe",
     /// A pod speaks to itself.
     SelfCall => "self_call",
 

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use culvert_policy::{
-    Admission, Choice, ClientTls, Labels, Mode, PeerStatus, PortModes, Question, Reason, admit_hbone,
-    admit_plaintext, choose,
+    Admission, Choice, ClientTls, Labels, Mode, PeerStatus, PortModes, Question, Reason, Transport,
+    admit_hbone, admit_plaintext, admit_sidecar, choose,
 };
 
 use super::{Index, PodRef, aliases::Called, backends::Backend, model::Pod, workload::Workload};
@@ -47,6 +47,23 @@ impl Index {
     /// Whether a pod accepts plaintext on a container port.
     pub fn admit_plaintext(&self, server: &PodRef, port: u16) -> Admission {
         admit_plaintext(self.pod_modes(self.pod(server).ok_or(Reason::UnknownPod)?).mode(port))
+    }
+
+    /// Whether a pod accepts what comes by a transport on a container port. TLS that is not the mesh's is as good as
+    /// plaintext.
+    pub fn admit(&self, server: &PodRef, by: Transport, port: u16) -> Admission {
+        let mode = self.pod_modes(self.pod(server).ok_or(Reason::UnknownPod)?).mode(port);
+        match by {
+            Transport::Hbone => admit_hbone(mode),
+            Transport::Sidecar => admit_sidecar(mode),
+            Transport::Plaintext | Transport::Tls => admit_plaintext(mode),
+        }
+    }
+
+    /// Whether what is at an address speaks sidecar mTLS, and so sends it, too.
+    pub fn is_sidecar(&self, address: IpAddr) -> bool {
+        let status = self.workload_at(address).map(|workload| self.status(workload));
+        status == Some(PeerStatus::Sidecar)
     }
 
     fn pod_modes(&self, pod: &Pod) -> PortModes {

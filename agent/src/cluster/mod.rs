@@ -46,7 +46,7 @@ pub use index::Index;
 pub use local::{Announcement, NotEnrollable};
 pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
-pub use peers::{PeerChange, PeerTable};
+pub use peers::{PeerChange, PeerTable, SidecarChange};
 pub use problem::{Problem, Subject};
 pub use route::{Route, Verdict};
 pub use settings::{Captured, Settings, TlsVersion};

@@ -3,6 +3,7 @@
 mod addresses;
 mod cgroup;
 mod enrolled;
+mod kubelet;
 mod leaving;
 mod listeners;
 mod release;
@@ -27,6 +28,7 @@ use tracing::{debug, info, warn};
 pub use self::{
     cgroup::PodCgroups,
     enrolled::{EnrolError, Enrolled},
+    kubelet::KubeletCgroup,
     leaving::HEARSAY,
     listeners::{ListenError, Listeners},
     report::{
@@ -37,6 +39,7 @@ pub use self::{
 use self::{leaving::Leaving, waiting::Waiting, wake::Wake};
 use crate::{
     cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
+    enforce::Enforcer,
     identity::Identities,
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
@@ -60,6 +63,10 @@ pub struct Parts {
     pub cluster: Cluster,
     /// Who serves the listeners.
     pub workers: Workers,
+    /// Who closes what policy no longer accepts.
+    pub enforcer: Enforcer,
+    /// Whose probes reach `STRICT` pods.
+    pub kubelet: KubeletCgroup,
 }
 
 /// The agent could not start.
@@ -88,6 +95,7 @@ pub struct Enroller {
     hopeless: BTreeMap<PodRef, NotEnrollable>,
     peers: PeerTable,
     peers_overflowed: bool,
+    sidecars_overflowed: bool,
     /// A sandbox began or ended.
     events: Arc<Notify>,
     certificates: watch::Receiver<u64>,
@@ -107,6 +115,7 @@ impl Enroller {
             hopeless: BTreeMap::new(),
             peers: PeerTable::default(),
             peers_overflowed: false,
+            sidecars_overflowed: false,
             events: Arc::default(),
             standing: watch::Sender::default(),
         }
@@ -118,7 +127,7 @@ impl Enroller {
         let Parts { programs, maps, cgroup_root, .. } = &mut self.parts;
         let links = programs.attach(cgroup_root)?;
         introduce(maps)?;
-        maps.beat()?;
+        self.beat()?;
         Ok(links)
     }
 
@@ -194,9 +203,13 @@ impl Enroller {
         &self.parts.maps
     }
 
-    /// A sign of life for the kernel.
+    /// A sign of life for the kernel, and a look whether the kubelet is another one.
     pub fn beat(&mut self) -> Result<(), MapsError> {
-        self.parts.maps.beat()
+        let Parts { maps, kubelet, .. } = &mut self.parts;
+        if let Some(kubelet) = kubelet.look() {
+            maps.inbound().set_kubelet(kubelet)?;
+        }
+        maps.beat()
     }
 
     /// Ends serving and hands back what has to be ended in order. Nobody's capture counts as standing any more.
@@ -257,6 +270,7 @@ impl Enroller {
         match pod.capture(&mut self.parts) {
             Ok(()) => {
                 info!(pod = %name, identity = %pod.wish().identity, "enrolled");
+                self.parts.enforcer.sweep(pod.served());
                 self.waiting.remove(name);
                 self.enrolled.insert(name.clone(), pod);
                 Ok(())
@@ -291,10 +305,15 @@ impl Enroller {
     }
 
     fn update_ports(&mut self) -> Result<(), MapsError> {
-        let Parts { cluster, maps, .. } = &mut self.parts;
+        let Parts { cluster, maps, enforcer, .. } = &mut self.parts;
         for (name, pod) in &mut self.enrolled {
             let problem = match pod.update_ports(cluster, maps) {
-                Ok(()) => None,
+                Ok(changed) => {
+                    if changed {
+                        enforcer.sweep(pod.served());
+                    }
+                    None
+                }
                 Err(error) if error.is_full() => Some(error.to_string()),
                 Err(error) => return Err(error),
             };
@@ -313,6 +332,15 @@ impl Enroller {
             );
         }
         self.peers_overflowed = overflowed;
+        self.update_sidecars()
+    }
+
+    fn update_sidecars(&mut self) -> Result<(), MapsError> {
+        let overflowed = self.parts.maps.inbound().update_sidecars(&self.peers.sidecar_changes())?;
+        if overflowed && !self.sidecars_overflowed {
+            warn!("the kernel's map of sidecars is full: what some of them send is taken for plaintext");
+        }
+        self.sidecars_overflowed = overflowed;
         Ok(())
     }
 

@@ -17,8 +17,9 @@ use std::{
 use anyhow::{Context, Result};
 use culvert::{
     cluster::Cluster,
-    enroll::{Enroller, Parts},
-    kernel::{Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
+    enforce::Enforcer,
+    enroll::{Enroller, KubeletCgroup, Parts},
+    kernel::{ControlMaps, Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
     observe::{AccessLog, Observer, PlaintextLog},
     status::{Door, Visitor},
     tunnel::{Decide, Workers},
@@ -61,6 +62,9 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     tokio::spawn(follower.run(cluster.clone()));
     tokio::spawn(source::follow_trust_domains(cluster.clone(), identities.clone()));
     tokio::spawn(identities.clone().rotate());
+    let enforcer = start_enforcer(&cluster, &mut maps)?;
+    let kubelet = KubeletCgroup::new(&requirements.cgroup_root, options.kubelet_cgroup.clone())
+        .context("cannot tell the agent's own network namespace")?;
     let mut agent = Agent {
         door: open_door(&options)?,
         reporter: Reporter::new(&options, &cluster, &identities),
@@ -73,6 +77,8 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
             identities,
             cluster: cluster.clone(),
             workers,
+            enforcer,
+            kubelet,
         }),
         announcement,
         in_force: false,
@@ -232,6 +238,12 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
     Workers::start(options.workers.get(), decide, observer, open).context("cannot start the workers")
+}
+
+fn start_enforcer(cluster: &Cluster, maps: &mut ControlMaps) -> Result<Enforcer> {
+    let flows = maps.inbound().flows();
+    let start = flows.and_then(|flows| Enforcer::start(cluster.clone(), flows, Arc::new(AccessLog)));
+    start.context("cannot start the thread that judges open connections")
 }
 
 fn spawn_kernel_log(programs: &mut Programs, options: &AgentOptions) {

@@ -113,7 +113,7 @@ fn a_restarted_sandbox_is_captured_and_nothing_of_the_old_one_is_left() {
     eventually("the end of its connections", || peers.clients().is_empty().then_some(()));
     assert_eq!(maps.origins(), []);
     for address in Family::ALL.map(|family| pod.ip(family)) {
-        assert_eq!(maps.ports(address).len(), 2, "the default, and the new listener");
+        assert_eq!(maps.ports(address).len(), 3, "the default, and the two new listeners");
     }
     for family in Family::ALL {
         site.assert_carried(&pod, family);

@@ -1,13 +1,13 @@
 //! What holds for each cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::cluster::{
     Captured, Destination, Index, KernelVerdict, Kind, Object, ObjectKey, PeerChange, PeerTable, PodRef,
-    Settings, Verdict,
+    Settings, SidecarChange, Verdict,
     testing::{
         at, destination_rule, namespace, object, peer_authentication, pod, service, service_entry, settings,
         slice, workload_entry,
@@ -156,7 +156,7 @@ proptest! {
         let mut known: Vec<_> = before.iter().map(Object::key).collect();
         let mut clients = vec![PodRef::new("one", "stranger")];
         let mut table = PeerTable::default();
-        let mut kernel = BTreeMap::new();
+        let (mut kernel, mut sidecars) = (BTreeMap::new(), BTreeSet::new());
         for step in steps.into_iter().chain([Step::Look]) {
             match step {
                 Step::Look => {
@@ -168,6 +168,12 @@ proptest! {
                     }
                     prop_assert_eq!(&kernel, &index.destinations(&clients));
                     prop_assert_eq!(table.len(), kernel.len());
+                    for SidecarChange { address, is_sidecar } in table.sidecar_changes() {
+                        let _ = if is_sidecar { sidecars.insert(address) } else { sidecars.remove(&address) };
+                    }
+                    let all = index.addresses().into_iter().filter(|address| index.is_sidecar(*address));
+                    let expected: BTreeSet<_> = all.filter(|_| !clients.is_empty()).collect();
+                    prop_assert_eq!(&sidecars, &expected);
                 }
                 Step::Clients(namespaces) => {
                     clients = namespaces.iter().map(|namespace| PodRef::new(namespace, "stranger")).collect();
