@@ -4,6 +4,7 @@ pub mod announce;
 pub mod ca;
 pub mod cluster;
 pub mod enroll;
+pub mod explain;
 pub mod identity;
 pub mod kernel;
 pub mod netns;

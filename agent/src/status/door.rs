@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -15,14 +16,15 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Document, question::STATUS};
+use super::question::{EXPLAIN, STATUS};
+use crate::explain::Question;
 
 /// How long one visitor is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many may wait for their answer.
 const QUEUE: usize = 16;
-/// The longest question, in bytes.
-const MAX_QUESTION: usize = 64;
+/// The longest question, in bytes: three names as long as the DNS has them, and what stands around them.
+const MAX_QUESTION: usize = 1024;
 
 /// Where the agent is asked; the socket's file is gone when this is dropped.
 #[derive(Debug)]
@@ -34,12 +36,40 @@ pub struct Door {
 
 /// Somebody who waits for an answer.
 #[derive(Debug)]
-pub struct Visitor(oneshot::Sender<Document>);
+pub struct Visitor {
+    asked: Asked,
+    answer: oneshot::Sender<serde_json::Result<Vec<u8>>>,
+}
+
+/// What somebody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// How the agent is; the answer is a [`Document`](super::Document).
+    Status,
+    /// How a connection would go; the answer is an [`Explanation`](crate::explain::Explanation), or why there is none.
+    Explain(Question),
+}
 
 impl Visitor {
+    /// What they want to know.
+    pub const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
     /// Answers. That nobody waits any more is no error.
-    pub fn answer(self, document: Document) {
-        let _ = self.0.send(document);
+    pub fn answer(self, answer: &impl Serialize) {
+        let _ = self.answer.send(serde_json::to_vec(answer));
+    }
+}
+
+impl Asked {
+    /// Reads one line.
+    fn parse(line: &[u8]) -> Option<Self> {
+        if line == STATUS {
+            return Some(Self::Status);
+        }
+        let question = line.strip_prefix(EXPLAIN)?.strip_suffix(b"\n")?;
+        serde_json::from_slice(question).ok().map(Self::Explain)
     }
 }
 
@@ -105,15 +135,17 @@ async fn answer(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::
             more => read += more,
         }
     }
-    if question[..read] != *STATUS {
-        return stream.write_all(b"{\"error\":\"expected the line \\\"status\\\"\"}\n").await;
-    }
-    let (sender, document) = oneshot::channel();
-    visitors.send(Visitor(sender)).await.map_err(io::Error::other)?;
-    let document = document.await.map_err(io::Error::other)?;
-    stream.write_all(&serde_json::to_vec(&document)?).await?;
+    let Some(asked) = Asked::parse(&question[..read]) else {
+        return stream.write_all(NOT_A_QUESTION).await;
+    };
+    let (answer, answered) = oneshot::channel();
+    visitors.send(Visitor { asked, answer }).await.map_err(io::Error::other)?;
+    stream.write_all(&answered.await.map_err(io::Error::other)??).await?;
     stream.shutdown().await
 }
+
+const NOT_A_QUESTION: &[u8] =
+    b"{\"error\":\"expected the line status, or explain and a question as JSON\"}\n";
 
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
