@@ -22,6 +22,7 @@
 mod agent;
 pub mod apiserver;
 mod capture;
+pub mod cases;
 mod cgroup;
 pub mod chart;
 pub mod helper;

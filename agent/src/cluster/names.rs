@@ -5,15 +5,16 @@ use std::iter;
 use super::{
     Index,
     backends::Backends,
-    model::{EndpointSlice, NamespacedName, Service, ServiceEntry},
+    model::{Endpoint, EndpointSlice, NamespacedName, Service, ServiceEntry},
+    workload::Workload,
 };
 
 /// Whom a name stands for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Named<'a> {
     Service(&'a Service),
     /// One pod of a headless Service, by its own name.
-    Member(&'a Service, &'a str),
+    Member(&'a Service, String),
     Entry(&'a ServiceEntry),
 }
 
@@ -45,7 +46,9 @@ impl Index {
             [service, namespace] => Some(Named::Service(self.service(namespace, service)?)),
             [member, service, namespace] => {
                 let service = self.service(namespace, service).filter(|service| service.headless)?;
-                Some(Named::Member(service, self.member_called(service, member)?))
+                let mut endpoints = self.slices_of(service).flat_map(EndpointSlice::endpoints);
+                let is_there = endpoints.any(|endpoint| self.is_called(endpoint, member));
+                is_there.then(|| Named::Member(service, member.to_owned()))
             }
             _ => None,
         }
@@ -55,11 +58,10 @@ impl Index {
         self.files.services.get(namespace, name).map(|service| &**service)
     }
 
-    /// A pod of a StatefulSet has its own name for its host name.
-    fn member_called(&self, service: &Service, name: &str) -> Option<&str> {
-        let pods =
-            self.slices_of(service).flat_map(EndpointSlice::endpoints).filter_map(|it| it.pod.as_ref());
-        pods.map(|pod| &*pod.name).find(|pod| *pod == name)
+    /// Whether a pod's own name stands for an endpoint: that of a StatefulSet is its host name too.
+    pub(super) fn is_called(&self, endpoint: &Endpoint, pod: &str) -> bool {
+        let at = || self.workload_at(endpoint.address).and_then(Workload::pod);
+        endpoint.pod.clone().or_else(at).is_some_and(|it| *it.name == *pod)
     }
 
     pub(super) fn slices_of(&self, service: &Service) -> impl Iterator<Item = &EndpointSlice> {

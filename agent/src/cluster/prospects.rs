@@ -12,7 +12,7 @@ use super::{
     causes::Cause,
     decide::Way,
     host::{Door, Host},
-    model::{Endpoints, Service, ServiceEntry},
+    model::{Endpoint, Endpoints, Service, ServiceEntry},
     names::Named,
 };
 
@@ -123,7 +123,7 @@ impl Index {
                 self.at_headless(client, full, service, None, port)
             }
             Named::Service(service) => self.at_service(client, full, service, port),
-            Named::Member(service, pod) => self.at_headless(client, full, service, Some(pod), port),
+            Named::Member(service, pod) => self.at_headless(client, full, service, Some(&pod), port),
             Named::Entry(entry) => self.at_entry(client, full, entry, port),
         }
     }
@@ -184,18 +184,13 @@ impl Index {
             (Err(none), _) => return Err(none.clone()),
         };
         let name = service.ports.iter().find(|it| door.is_ok() && it.number == number).map(|it| &*it.name);
-        let addresses: BTreeSet<SocketAddr> = self
-            .slices_of(service)
-            .flat_map(|slice| {
-                let target = name.map_or(Some(number), |name| slice.target(name));
-                let is_meant = move |it: &PodRef| pod.is_none_or(|pod| *it.name == *pod);
-                let ready = slice
-                    .ready()
-                    .iter()
-                    .filter(move |it| pod.is_none() || it.pod.as_ref().is_some_and(is_meant));
-                ready.filter_map(move |it| Some(SocketAddr::new(it.address, target?)))
-            })
-            .collect();
+        let is_meant = |endpoint: &&Endpoint| pod.is_none_or(|pod| self.is_called(endpoint, pod));
+        let mut addresses = BTreeSet::new();
+        for slice in self.slices_of(service) {
+            let target = name.map_or(Some(number), |name| slice.target(name));
+            let ready = slice.ready().iter().filter(is_meant);
+            addresses.extend(ready.filter_map(|it| Some(SocketAddr::new(it.address, target?))));
+        }
         let endpoints = addresses.into_iter().map(|address| self.direct_prospect(client, address)).collect();
         Ok(Prospects { host: full, port: number, endpoints })
     }
