@@ -35,6 +35,7 @@ mod sources;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unanswerable;
 pub mod watch;
 mod workload;
 
@@ -52,10 +53,11 @@ pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
 pub use peers::{PeerChange, PeerTable};
 pub use problem::{Problem, Subject};
-pub use prospects::{Prospect, Prospects, Unanswerable};
+pub use prospects::{Prospect, Prospects};
 pub use route::{Route, Verdict};
 pub use settings::{Captured, Settings, TlsVersion};
 pub use sources::{WatchState, WatchStatus};
+pub use unanswerable::Unanswerable;
 
 /// A pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

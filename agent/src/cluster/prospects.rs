@@ -14,6 +14,7 @@ use super::{
     host::{Door, Host},
     model::{Endpoint, Endpoints, Service, ServiceEntry},
     names::Named,
+    unanswerable::Unanswerable,
 };
 
 /// All that a client may meet at one destination.
@@ -48,56 +49,6 @@ pub struct Prospect {
     pub decision: Result<Reason, Reason>,
     /// What that comes from.
     pub causes: Vec<Cause>,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswerable {
-    /// There is no such pod.
-    #[error("there is no pod {0}: expected NAMESPACE/NAME of a pod that the cluster has")]
-    UnknownPod(PodRef),
-    /// Nobody has the name.
-    #[error(
-        "nobody is called {host:?} by a client in namespace {namespace}: expected a Service, a pod of a headless \
-         Service, a host of a ServiceEntry that is exported to the namespace, or an address"
-    )]
-    UnknownHost {
-        /// The name.
-        host: String,
-        /// The client's namespace.
-        namespace: String,
-    },
-    /// The port is missing, or there is no such one.
-    #[error("{host} {}: expected one of its ports, {}", asked(*.port), list(.ports))]
-    NoPort {
-        /// The destination.
-        host: String,
-        /// What was asked for.
-        port: Option<u16>,
-        /// What there is.
-        ports: Vec<u16>,
-    },
-    /// Only an address is known, and any port may be meant.
-    #[error("{address} was asked for without a port: expected ADDRESS:PORT")]
-    PortNeeded {
-        /// The address.
-        address: IpAddr,
-    },
-    /// The Service is another name for something else.
-    #[error("{host} has no address of its own: ask for the name that it stands for")]
-    Alias {
-        /// The Service's name in full.
-        host: String,
-    },
-}
-
-fn asked(port: Option<u16>) -> String {
-    port.map_or_else(|| "was asked for without a port".to_owned(), |port| format!("has no port {port}"))
-}
-
-fn list(ports: &[u16]) -> String {
-    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-    if ports.is_empty() { "of which it has none".to_owned() } else { ports.join(", ") }
 }
 
 impl Index {
@@ -135,14 +86,17 @@ impl Index {
         port: Option<u16>,
     ) -> Result<Prospects, Unanswerable> {
         let hosts = self.files.hosts_by_address.get(&address).filter_map(|host| self.host(host));
-        let known = hosts.filter(|host| self.view(&client.namespace, *host).is_some());
-        let ports: BTreeSet<u16> = known.flat_map(Host::doors).map(|door| door.number()).collect();
-        let is_only_a_hosts = !ports.is_empty() && self.workload_at(address).is_none();
+        let known: Vec<_> = hosts.filter(|host| self.view(&client.namespace, *host).is_some()).collect();
+        // Nobody is at a Service's address, and behind it only on the Service's ports.
+        let is_virtual = known.iter().any(|host| matches!(host, Host::Service(_)));
+        let is_virtual = is_virtual && self.workload_at(address).is_none();
+        let ports: BTreeSet<u16> =
+            known.into_iter().flat_map(Host::doors).map(|door| door.number()).collect();
         let port = match (port, ports.iter().next()) {
-            (Some(port), _) if !is_only_a_hosts || ports.contains(&port) => port,
+            (Some(port), _) if !is_virtual || ports.contains(&port) => port,
             (None, Some(only)) if ports.len() == 1 => *only,
             (None, None) => return Err(Unanswerable::PortNeeded { address }),
-            _ => return Err(no_port(address, port, ports)),
+            _ => return Err(Unanswerable::no_port(address.to_string(), port, ports)),
         };
         let at = SocketAddr::new(address, port);
         let endpoints = match self.door_at(&client.namespace, at) {
@@ -299,9 +253,5 @@ fn door_of<'a>(host: Host<'a>, full: &str, port: Option<u16>) -> Result<Door<'a>
         None if doors.len() == 1 => doors.first().copied(),
         None => None,
     };
-    meant.ok_or_else(|| no_port(full, port, doors.iter().map(|door| door.number())))
-}
-
-fn no_port(host: impl ToString, port: Option<u16>, ports: impl IntoIterator<Item = u16>) -> Unanswerable {
-    Unanswerable::NoPort { host: host.to_string(), port, ports: ports.into_iter().collect() }
+    meant.ok_or_else(|| Unanswerable::no_port(full.to_owned(), port, doors.iter().map(|door| door.number())))
 }

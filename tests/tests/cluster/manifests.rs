@@ -73,7 +73,10 @@ fn a_broken_policy_is_told_by_culvert_status_until_it_is_mended() {
     for part in ["PeerAuthentication full/default", "policies.yaml", "spec.mtls.mode", "STRONG"] {
         assert!(concern.contains(part), "{part} in {concern}");
     }
-    assert!(Family::ALL.iter().all(|family| refused(&cluster, *family).is_some()), "STRICT is in force still");
+    assert!(
+        Family::ALL.iter().all(|family| refused(&cluster, *family).is_some()),
+        "STRICT is in force still"
+    );
 
     cluster.machine.apply("policies", &policy("PERMISSIVE")).unwrap();
     eventually("no concern", || concerns(&cluster.b).is_empty().then_some(()));
@@ -84,7 +87,10 @@ fn a_broken_policy_is_told_by_culvert_status_until_it_is_mended() {
 
 /// What `culvert status` has a person look at, which its exit status says as well.
 fn concerns(node: &Node) -> Vec<String> {
-    let output = Command::new(culvert()).args(["status", "-o", "json", "--node", node.name()]).output().expect("it runs");
+    let output = Command::new(culvert())
+        .args(["status", "-o", "json", "--node", node.name()])
+        .output()
+        .expect("it runs");
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let concerns: Vec<String> = serde_json::from_value(document["concerns"].clone()).expect("a list");
     assert_eq!(output.status.success(), concerns.is_empty(), "{output:?}");
