@@ -177,7 +177,7 @@ async fn a_pod_that_took_the_captured_ones_name_is_not_annotated() {
     it.server.delete("pods", "default", "p").unwrap();
     it.server.apply(&pod("p", NODE)).unwrap();
     drop(hold);
-    it.wait_patch(|patch| patch.name == "p" && patch.status == Some(409)).await;
+    it.wait_patch(|patch| patch.name == "p" && patch.status == Some(422)).await;
     // Nothing is asked of it again, and others are served.
     it.standing.as_ref().unwrap().send_modify(|stands| stands.extend(standing(&it.server, &["q"])));
     it.wait_annotated("q", true).await;

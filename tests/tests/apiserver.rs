@@ -256,7 +256,9 @@ async fn the_status_of_a_pod_takes_annotations_and_no_spec() {
 
     let other = json!({ "metadata": { "uid": "another", "annotations": { "culvert.io/captured": null } } });
     let error = it.pods_here().patch_status("a", &PatchParams::default(), &Patch::Merge(&other)).await;
-    assert_eq!(refusal(error.unwrap_err()).reason, "Invalid");
+    let status = refusal(error.unwrap_err());
+    assert_eq!(status.reason, "Invalid");
+    assert_eq!(status.details.unwrap().causes[0].field, "metadata.uid");
 }
 
 #[tokio::test]

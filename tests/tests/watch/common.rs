@@ -80,6 +80,11 @@ impl Followed {
         self.wait(&format!("{count} problems"), |it| it.cluster.problems().len() == count).await;
     }
 
+    pub(crate) async fn wait_for_no_errors(&self) {
+        let is_well = |it: &Self| it.cluster.sources().iter().all(|status| status.error.is_none());
+        self.wait("end of all errors", is_well).await;
+    }
+
     pub(crate) fn has(&self, key: &ObjectKey) -> bool {
         self.cluster.read().object(key).is_some()
     }

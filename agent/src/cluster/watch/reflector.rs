@@ -18,7 +18,7 @@ use super::{
     sink::Sink,
     wire::{Event, Page},
 };
-use crate::cluster::{Cluster, WatchState};
+use crate::cluster::{Cluster, WatchState, sources::Source};
 
 /// What the followers of all resources share.
 #[derive(Clone)]
@@ -188,11 +188,18 @@ impl<S: Sink> Reflector<S> {
         }
     }
 
+    fn known(&self) -> usize {
+        match self.resource.source() {
+            Source::Kind(kind) => self.shared.cluster.read().count(kind),
+            Source::MeshConfig | Source::Manifests => 1,
+        }
+    }
+
     /// After an API server was away, all agents find at once that it has forgotten their versions.
     fn before_list(&mut self, random: f64) -> Duration {
         let timing = &self.shared.api.timing;
-        let spread = if self.disconnected { timing.spread.mul_f64(random) } else { Duration::ZERO };
-        spread.max(self.backoff.next(timing.retry, random))
+        let spread = if self.disconnected { timing.spread_of(self.known()) } else { Duration::ZERO };
+        spread.mul_f64(random).max(self.backoff.next(timing.retry, random))
     }
 
     /// There is no such resource, in this version or at all.
@@ -250,3 +257,6 @@ fn relist(stage: &mut Stage) {
         *stage = Stage::List { path: std::mem::take(path) };
     }
 }
+
+#[cfg(test)]
+mod tests;
