@@ -61,7 +61,9 @@ fn tell_status(options: &StatusOptions) -> ExitCode {
 fn tell_explanation(options: &ExplainOptions) -> ExitCode {
     match run::explain(options) {
         Ok((text, problems)) => {
-            problems.iter().for_each(|problem| complain(&format!("culvert: not taken in: {problem}")));
+            for problem in &problems {
+                complain(&format!("culvert: not taken in: {problem}"));
+            }
             say(&text);
             ExitCode::SUCCESS
         }

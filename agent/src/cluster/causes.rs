@@ -33,15 +33,6 @@ impl Index {
         causes
     }
 
-    /// The same, of a host whose addresses are not known.
-    pub(super) fn causes_of_name(&self, called: &Called<'_>, entry: &ServiceEntry) -> Vec<Cause> {
-        let unknown = "gives no address for the host, and Culvert does not ask the DNS";
-        let mut causes = vec![about(Kind::ServiceEntry, &entry.meta, unknown)];
-        causes.extend(demand(called));
-        causes.extend(external(called));
-        causes
-    }
-
     fn mesh_settings(&self, says: &str) -> Cause {
         let namespace = self.settings.root_namespace.clone();
         Cause { object: Some(Subject::MeshConfig { namespace }), says: says.to_owned() }
@@ -77,6 +68,15 @@ impl Index {
             _ => about(Kind::Pod, &pod.meta, announces(status)),
         }
     }
+}
+
+/// The same, of a host whose addresses are not known.
+pub(super) fn causes_of_name(called: &Called<'_>, entry: &ServiceEntry) -> Vec<Cause> {
+    let unknown = "gives no address for the host, and Culvert does not ask the DNS";
+    let mut causes = vec![about(Kind::ServiceEntry, &entry.meta, unknown)];
+    causes.extend(demand(called));
+    causes.extend(external(called));
+    causes
 }
 
 /// Its namespace as an object.

@@ -58,7 +58,7 @@ impl Index {
         self.files.services.get(namespace, name).map(|service| &**service)
     }
 
-    /// Whether a pod's own name stands for an endpoint: that of a StatefulSet is its host name too.
+    /// Whether a pod's own name stands for an endpoint: that of a `StatefulSet` is its host name too.
     pub(super) fn is_called(&self, endpoint: &Endpoint, pod: &str) -> bool {
         let at = || self.workload_at(endpoint.address).and_then(Workload::pod);
         endpoint.pod.clone().or_else(at).is_some_and(|it| *it.name == *pod)

@@ -9,7 +9,7 @@ use culvert_policy::{Labels, Mode, PeerStatus, Reason, Transport};
 
 use super::{
     Index, PodRef, Verdict,
-    causes::Cause,
+    causes::{Cause, causes_of_name},
     decide::Way,
     host::{Door, Host},
     model::{Endpoint, Endpoints, Service, ServiceEntry},
@@ -90,8 +90,7 @@ impl Index {
         // Nobody is at a Service's address, and behind it only on the Service's ports.
         let is_virtual = known.iter().any(|host| matches!(host, Host::Service(_)));
         let is_virtual = is_virtual && self.workload_at(address).is_none();
-        let ports: BTreeSet<u16> =
-            known.into_iter().flat_map(Host::doors).map(|door| door.number()).collect();
+        let ports: BTreeSet<u16> = known.into_iter().flat_map(Host::doors).map(Door::number).collect();
         let port = match (port, ports.iter().next()) {
             (Some(port), _) if !is_virtual || ports.contains(&port) => port,
             (None, Some(only)) if ports.len() == 1 => *only,
@@ -131,7 +130,7 @@ impl Index {
         pod: Option<&str>,
         port: Option<u16>,
     ) -> Result<Prospects, Unanswerable> {
-        let door = door_of(Host::Service(service), &full, port).map(|door| door.number());
+        let door = door_of(Host::Service(service), &full, port).map(Door::number);
         let number = match (&door, port) {
             (Ok(number), _) => *number,
             (Err(_), Some(port)) if self.targets(service).any(|target| target == port) => port,
@@ -163,7 +162,7 @@ impl Index {
         let door = door_of(Host::Entry(entry), &full, port)?;
         let endpoints = if !entry.addresses.is_empty() {
             self.behind(client, door, entry.addresses.iter().copied())
-        } else if self.has_endpoints(entry) {
+        } else if entry.has_endpoints() {
             let families = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
             let backends = families.into_iter().flat_map(|family| self.backends(door, family, None));
             backends.map(|backend| self.direct_prospect(client, backend.address)).collect()
@@ -171,14 +170,6 @@ impl Index {
             vec![self.by_name(client, &full, door, entry)]
         };
         Ok(Prospects { host: full, port: door.number(), endpoints })
-    }
-
-    fn has_endpoints(&self, entry: &ServiceEntry) -> bool {
-        match &entry.endpoints {
-            Endpoints::Origin => false,
-            Endpoints::Listed(listed) => !listed.is_empty(),
-            Endpoints::Selected(_) => true,
-        }
     }
 
     /// The endpoints of a port of a host, at these of its addresses.
@@ -240,7 +231,7 @@ impl Index {
             is_client: false,
             transport: Transport::Plaintext,
             decision: Ok(reason),
-            causes: self.causes_of_name(&called, entry),
+            causes: causes_of_name(&called, entry),
         }
     }
 }
@@ -254,4 +245,15 @@ fn door_of<'a>(host: Host<'a>, full: &str, port: Option<u16>) -> Result<Door<'a>
         None => None,
     };
     meant.ok_or_else(|| Unanswerable::no_port(full.to_owned(), port, doors.iter().map(|door| door.number())))
+}
+
+impl ServiceEntry {
+    /// Whether anybody is known to serve it, by address.
+    fn has_endpoints(&self) -> bool {
+        match &self.endpoints {
+            Endpoints::Origin => false,
+            Endpoints::Listed(listed) => !listed.is_empty(),
+            Endpoints::Selected(_) => true,
+        }
+    }
 }

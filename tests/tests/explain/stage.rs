@@ -61,10 +61,11 @@ impl Stage {
         machine.apply("standing", &standing.join("\n---\n")).unwrap();
         machine.apply("policy", &case.policy().unwrap()).unwrap();
         let agents = nodes.each_ref().map(|node| node.agent(&AgentOptions::default()).unwrap());
-        agents.iter().for_each(|agent| agent.wait_ready().unwrap());
-        let _servers = pods.values().map(Server::start).collect();
+        for agent in &agents {
+            agent.wait_ready().unwrap();
+        }
         Self {
-            _servers,
+            _servers: pods.values().map(Server::start).collect(),
             agents,
             pods,
             enrolled: all_enrolled(&objects, &enrolled),
@@ -134,7 +135,9 @@ fn label_namespaces(machine: &mut Machine, objects: &[Value]) -> BTreeSet<String
     let namespaces = objects.iter().filter(|object| object["kind"] == "Namespace");
     let labelled = namespaces.filter(|object| object["metadata"]["labels"][CAPTURE] == "enabled");
     let names: BTreeSet<_> = labelled.map(|object| text(&object["metadata"]["name"])).collect();
-    names.iter().for_each(|name| machine.label_namespace(name, CAPTURE, "enabled"));
+    for name in &names {
+        machine.label_namespace(name, CAPTURE, "enabled");
+    }
     names
 }
 
@@ -205,7 +208,7 @@ fn serve(listener: &TcpListener, name: &str) {
         match listener.accept() {
             // Who is gone before the answer does not want it.
             Ok((mut stream, _)) => {
-                drop(stream.read_exact(&mut [0]).and_then(|()| stream.write_all(name.as_bytes())))
+                drop(stream.read_exact(&mut [0]).and_then(|()| stream.write_all(name.as_bytes())));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,

@@ -87,8 +87,8 @@ pub(super) fn any_cluster() -> impl Strategy<Value = Vec<Object>> {
 fn any_settings() -> impl Strategy<Value = Settings> {
     let captured = proptest::sample::select(&[Captured::ByWish, Captured::ByAnnotation][..]);
     (any::<bool>(), "one|istio-system", captured).prop_map(|(auto_mtls, root_namespace, captured)| Settings {
-        auto_mtls,
         root_namespace,
+        auto_mtls,
         captured,
         ..settings()
     })

@@ -89,7 +89,9 @@ proptest! {
     fn the_prospects_are_the_routes(objects in any_cluster(), namespace in "one|two") {
         let client = pod(&namespace, "stranger", "10.0.0.9", true);
         let mut index = Index::new(settings());
-        objects.into_iter().for_each(|object| index.apply(object));
+        for object in objects {
+            index.apply(object);
+        }
         index.apply(crate::cluster::testing::object(&client));
         let client = named(&format!("{namespace}/stranger"));
         for origin in ["10.0.0.1:8080", "10.0.0.2:80", "10.0.0.3:9090", "10.96.0.1:80", "10.97.0.1:80"].map(at) {
