@@ -26,7 +26,7 @@ impl Index {
         causes.extend(demand(&way.called));
         causes.extend(external(&way.called));
         if way.called.demand.is_none() && !self.settings.auto_mtls {
-            causes.push(self.mesh_settings("set enableAutoMtls: false"));
+            causes.push(self.mesh_settings("sets enableAutoMtls: false"));
         }
         causes.extend(way.peer.workload.map(|workload| self.workload_cause(workload, way.peer.status)));
         causes.extend(ruling(&way.peer));

@@ -47,7 +47,7 @@ fn met(endpoint: &Endpoint) -> String {
     };
     match endpoint.outcome {
         Outcome::Ok => format!("is reached {how}"),
-        Outcome::Refused => format!("refuses the connection, which would have to go {how}"),
+        Outcome::Refused => format!("is not reached: the connection would go {how}, and is refused"),
     }
 }
 

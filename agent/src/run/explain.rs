@@ -54,7 +54,8 @@ fn by_manifests(
     let overrides = Overrides { root_namespace, captured: Some(Captured::ByWish), ..Overrides::default() };
     let cluster = Cluster::new(Index::new(overrides.settings(&MeshConfig::default())));
     let unreadable = |error: manifests::ManifestDirError| ExplainError::Unanswerable(error.to_string());
-    manifests::ManifestDir::open(directory).and_then(|mut it| it.load(&cluster)).map_err(unreadable)?;
+    let opened = manifests::ManifestDir::open(directory).map(|it| it.with_mesh(overrides));
+    opened.and_then(|mut it| it.load(&cluster)).map_err(unreadable)?;
     let explanation = explain::explain(&cluster.read(), question, |_| None)?;
     Ok((explanation, cluster.problems()))
 }

@@ -236,6 +236,23 @@ fn the_sentences_name_the_objects_that_decided() {
 }
 
 #[test]
+fn the_meshs_settings_decide_as_well() {
+    let mesh = |yaml: &str| {
+        let metadata = json!({"namespace": "istio-system", "name": "istio"});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": yaml}})
+    };
+    let off = cluster(&[mesh("enableAutoMtls: false")]);
+    let endpoint = &ask(off.path(), "full/sleep", "httpbin")["endpoints"][0];
+    assert_eq!((&endpoint["transport"], &endpoint["outcome"]), (&"plaintext".into(), &"refused".into()));
+    assert_eq!(endpoint["reason"], "mode_strict");
+    let text = sentences(off.path(), "httpbin");
+    assert!(text.contains("ConfigMap istio-system/istio sets enableAutoMtls: false."), "{text}");
+    let elsewhere = cluster(&[mesh("rootNamespace: full")]);
+    let text = sentences(elsewhere.path(), "httpbin");
+    assert!(text.contains("PeerAuthentication full/default sets STRICT for the mesh."), "{text}");
+}
+
+#[test]
 fn a_policy_that_is_not_taken_in_is_named_and_the_others_decide() {
     let bad = object("PeerAuthentication", "full", "bad", &json!({"mtls": {"mode": "STRONG"}}));
     let cluster = cluster(&[bad]);
