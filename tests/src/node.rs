@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    Agent, AgentOptions, Capture, Family, cgroup, netns,
+    Agent, AgentOptions, Ca, CaOptions, Capture, Family, cgroup, netns,
     place::Place,
     process::culvert,
     remains,
@@ -68,6 +68,11 @@ impl Node {
     /// Starts an agent on it.
     pub fn agent(&self, options: &AgentOptions) -> anyhow::Result<Agent> {
         Agent::start(&self.run, self, options)
+    }
+
+    /// Starts an authority on it, which listens at [`Ca::address`].
+    pub fn ca(&self, options: &CaOptions) -> anyhow::Result<Ca> {
+        Ca::start(&self.run, self, options)
     }
 
     /// A command that runs where its agent would.

@@ -526,7 +526,7 @@ fn a_machine_publishes_to_it_what_has_changed_and_nodes_reach_it() {
     machine.publish().unwrap();
     assert_eq!((server.list("peerauthentications"), server.list("pods")), (vec![], vec![]));
 
-    let kubeconfig = machine.kubeconfig(&node, &server.admin_token()).unwrap();
+    let kubeconfig = machine.kubeconfig(&node, "admin", &server.admin_token()).unwrap();
     let ask = || {
         let mut curl = node.command("curl");
         curl.args(["-sS", "-w", "%{http_version} %{http_code}", "-o", "/dev/null", "--cacert"]);

@@ -3,6 +3,7 @@
 mod addresses;
 mod cgroup;
 mod enrolled;
+mod leaving;
 mod listeners;
 mod release;
 mod report;
@@ -26,13 +27,14 @@ use tracing::{debug, info, warn};
 pub use self::{
     cgroup::PodCgroups,
     enrolled::{EnrolError, Enrolled},
+    leaving::HEARSAY,
     listeners::{ListenError, Listeners},
     report::{
         AttachedProgram, EnrolReport, EnrolledReport, NotEnrollableReport, Stand, Standing, WaitingReport,
     },
     sandbox::{Sandbox, SandboxError},
 };
-use self::{waiting::Waiting, wake::Wake};
+use self::{leaving::Leaving, waiting::Waiting, wake::Wake};
 use crate::{
     cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
     identity::Identities,
@@ -78,6 +80,8 @@ pub enum StartError {
 pub struct Enroller {
     parts: Parts,
     enrolled: BTreeMap<PodRef, Enrolled>,
+    /// Enrolled pods that do not wish to be any more.
+    leaving: BTreeMap<PodRef, Leaving>,
     /// Enrolled pods whose policy did not fit into the kernel.
     problems: BTreeMap<PodRef, String>,
     waiting: BTreeMap<PodRef, Waiting>,
@@ -97,6 +101,7 @@ impl Enroller {
             certificates: parts.identities.changed(),
             parts,
             enrolled: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             problems: BTreeMap::new(),
             waiting: BTreeMap::new(),
             hopeless: BTreeMap::new(),
@@ -133,12 +138,13 @@ impl Enroller {
     pub async fn follow(&mut self, now: Instant) -> Result<(), MapsError> {
         let (wanted, hopeless) = self.wishes();
         self.tell_hopeless(hopeless);
-        self.release_unwanted(&wanted).await?;
+        let back = self.part(&wanted, now)?;
+        self.release_unwanted(&wanted, now).await?;
         self.waiting.retain(|pod, _| wanted.contains_key(pod));
         let new = self.serve_due(wanted, now).await?;
         self.update_ports()?;
         self.update_peers()?;
-        for pod in new {
+        for pod in back.into_iter().chain(new) {
             self.capture(&pod, now).await?;
         }
         self.publish();
@@ -148,15 +154,16 @@ impl Enroller {
     /// Comes when [`Self::follow`] has to be called again though the cluster did not change. A sandbox may have ended:
     /// see [`Self::release_ended`].
     pub async fn due(&mut self) {
-        let retry = self.waiting.values().map(Waiting::next).min();
-        let retry = async {
-            match retry {
-                Some(retry) => tokio::time::sleep_until(retry.into()).await,
+        let ends = self.leaving.values().map(|leaving| leaving.end());
+        let next = self.waiting.values().map(Waiting::next).chain(ends).min();
+        let next = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = retry => {}
+            () = next => {}
             () = self.events.notified() => {}
             Ok(()) = self.certificates.changed() => {}
         }
@@ -313,7 +320,8 @@ impl Enroller {
         self.certificates.borrow_and_update();
         let stand =
             |pod: &mut Enrolled| Stand { uid: pod.wish().uid.clone(), certified: pod.has_certificate() };
-        let now: Standing = self.enrolled.iter_mut().map(|(name, pod)| (name.clone(), stand(pod))).collect();
+        let staying = self.enrolled.iter_mut().filter(|(name, _)| !self.leaving.contains_key(*name));
+        let now: Standing = staying.map(|(name, pod)| (name.clone(), stand(pod))).collect();
         self.standing.send_if_modified(|told| {
             let changed = *told != now;
             *told = now;

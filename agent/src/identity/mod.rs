@@ -38,6 +38,7 @@ pub use ca_client::{AnswerFault, CaAddress, CaAddressError, CaClient, CaError};
 pub use certificate::Certificate;
 pub(crate) use certificate::certified_key;
 pub use clock::{Clock, SystemClock};
+pub(crate) use failing::with_sources;
 pub use fault::{tls_detail, tls_fault, tls_reason};
 pub use identities::Identities;
 pub use issuer::{IssueError, IssueFault, Issuer};

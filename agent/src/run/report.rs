@@ -124,7 +124,7 @@ fn pods(report: &EnrolReport) -> status::Pods {
     let waiting = report.waiting.iter().map(|pod| status::NotEnrolled {
         pod: pod.pod.to_string(),
         reason: pod.reason.clone(),
-        transient: true,
+        transient: pod.transient,
         since: Some(pod.since.into()),
     });
     let never = report.not_enrollable.iter().map(|pod| status::NotEnrolled {

@@ -25,6 +25,14 @@ const MAX_ANSWER: u64 = 64 << 20;
 /// No answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
+    /// It is for root alone.
+    #[error("the agent's socket {path} may not be opened: {source}; ask as root", path = .path.display())]
+    Closed {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// Nobody listens.
     #[error("no agent answers at {path}: {source}; is one running, and is --node or --socket right?", path = .path.display())]
     Nobody {
@@ -63,11 +71,20 @@ pub fn ask_to_explain(path: &Path, question: &Question) -> Result<Result<Explana
 }
 
 fn ask_line<T: DeserializeOwned>(path: &Path, line: &[u8]) -> Result<T, AskError> {
-    let nobody = |source| AskError::Nobody { path: path.to_owned(), source };
-    let stream = UnixStream::connect(path).map_err(nobody)?;
+    let stream = UnixStream::connect(path).map_err(|source| AskError::of_connect(path, source))?;
     let answer =
         exchange(stream, line).map_err(|source| AskError::Silent { path: path.to_owned(), source })?;
     serde_json::from_slice(&answer).map_err(|source| AskError::Foreign { path: path.to_owned(), source })
+}
+
+impl AskError {
+    fn of_connect(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Closed { path, source },
+            _ => Self::Nobody { path, source },
+        }
+    }
 }
 
 fn exchange(mut stream: UnixStream, line: &[u8]) -> io::Result<Vec<u8>> {

@@ -41,15 +41,17 @@ impl Site {
     fn following(server: &ApiServer) -> Self {
         let token = server.issue_token(&TokenSpec::new("culvert-system", "culvert-agent")).unwrap();
         Self::on(Machine::new().unwrap().with_api(server), |machine, nodes| {
-            nodes.map(|node| AgentOptions::default().kubeconfig(&machine.kubeconfig(node, &token).unwrap()))
+            nodes.map(|node| {
+                AgentOptions::default().kubeconfig(&machine.kubeconfig(node, "agent", &token).unwrap())
+            })
         })
     }
 
-    fn on(mut machine: Machine, options: impl FnOnce(&Machine, [&Node; 2]) -> [AgentOptions; 2]) -> Self {
+    fn on(mut machine: Machine, options: impl FnOnce(&mut Machine, [&Node; 2]) -> [AgentOptions; 2]) -> Self {
         let (node, server_node) = (machine.node("a").unwrap(), machine.node("b").unwrap());
         let server = machine.pod(&server_node, PodSpec::new("full", "httpbin").enrolled()).unwrap();
         machine.publish().unwrap();
-        let [options, server_options] = options(&machine, [&node, &server_node]);
+        let [options, server_options] = options(&mut machine, [&node, &server_node]);
         let agent = node.agent(&options).unwrap();
         let server_agent = server_node.agent(&server_options).unwrap();
         agent.wait_ready().unwrap();
