@@ -68,7 +68,7 @@ impl Followed {
     }
 
     pub(crate) async fn wait_for_state(&self, resource: &str, state: WatchState) {
-        self.wait(&format!("{resource} {state}"), |it| it.state(resource) == state).await;
+        self.wait(&format!("{resource} {state}"), |it| it.find_state(resource) == Some(state)).await;
     }
 
     /// Waits until a resource is watched, as the server sees it: from then on faults of watches are met.
@@ -90,8 +90,13 @@ impl Followed {
     }
 
     pub(crate) fn state(&self, resource: &str) -> WatchState {
+        self.find_state(resource).unwrap()
+    }
+
+    /// None before following has begun.
+    fn find_state(&self, resource: &str) -> Option<WatchState> {
         let statuses = self.cluster.sources();
-        statuses.iter().find(|status| status.resource == resource).unwrap().state
+        statuses.iter().find(|status| status.resource == resource).map(|status| status.state)
     }
 
     pub(crate) fn count(&self, resource: &str) -> usize {

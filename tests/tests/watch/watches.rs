@@ -82,8 +82,9 @@ async fn a_failure_of_a_watch_is_no_reason_for_a_list() {
     let it = Followed::synced(server_with_pods(&["a"])).await;
     it.wait_for_watch("pods").await;
     let mark = it.server.mark();
-    let failures = [Failure::Unavailable, Failure::InternalError, Failure::TooManyRequests(1)];
-    failures.into_iter().for_each(|failure| it.server.fail_next(1, watches_of("pods"), failure));
+    for failure in [Failure::Unavailable, Failure::InternalError, Failure::TooManyRequests(1)] {
+        it.server.fail_next(1, watches_of("pods"), failure);
+    }
     it.server.drop_watches("pods");
     it.server.apply(&pod("b")).unwrap();
     it.wait_for_pods(&["a", "b"]).await;
