@@ -5,6 +5,7 @@ pub mod ca;
 pub mod cluster;
 pub mod enforce;
 pub mod enroll;
+pub mod explain;
 pub mod identity;
 pub mod kernel;
 mod netlink;

@@ -23,6 +23,7 @@ mod agent;
 pub mod apiserver;
 mod ca;
 mod capture;
+pub mod cases;
 mod cgroup;
 pub mod chart;
 pub mod crowd;

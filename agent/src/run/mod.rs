@@ -2,6 +2,7 @@
 
 mod announcement;
 mod ca;
+mod explain;
 mod issuer;
 mod log;
 mod report;
@@ -21,7 +22,7 @@ use culvert::{
     enroll::{Enroller, KubeletCgroup, Parts},
     kernel::{ControlMaps, Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
     observe::{AccessLog, Observer, PlaintextLog},
-    status::{Door, Visitor},
+    status::{Asked, Document, Door, Visitor},
     tunnel::{Decide, Workers},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -32,7 +33,12 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::{announcement::Announcement, report::Reporter};
-pub(crate) use self::{ca::ca, log::init as init_log, signals::Signals};
+pub(crate) use self::{
+    ca::ca,
+    explain::{ExplainError, explain},
+    log::init as init_log,
+    signals::Signals,
+};
 use crate::cli::AgentOptions;
 
 /// A third of what the kernel allows.
@@ -182,9 +188,19 @@ impl Agent {
     }
 
     fn answer(&self, visitor: Visitor) {
+        match visitor.asked() {
+            Asked::Status => visitor.answer(&self.document()),
+            Asked::Explain(question) => {
+                let explanation = self.reporter.explanation(&self.enroller, question);
+                visitor.answer(&explanation);
+            }
+        }
+    }
+
+    fn document(&self) -> Document {
         let mut document = self.reporter.document(&self.enroller, self.in_force);
         document.concerns.extend(self.announcement.trouble());
-        visitor.answer(document);
+        document
     }
 }
 
