@@ -1,4 +1,4 @@
-//! Istio sidecar mTLS: the application's bytes straight inside TLS.
+//! The application's bytes straight inside TLS: Istio sidecar mTLS, and TLS by a rule.
 
 use std::{
     io,
@@ -20,20 +20,36 @@ use super::{
     tls::Secured,
 };
 
-/// A connection to a sidecar. It ends with a RST unless it came to its end in both directions.
-pub(super) struct Sidecar {
+/// A connection under TLS. It ends with a RST unless it came to its end in both directions.
+pub(super) struct Encrypted {
     stream: TlsStream<TcpStream>,
+    in_transit: fn(&io::Error) -> Failure,
     received_all: bool,
     sent_all: bool,
 }
 
-impl Sidecar {
-    pub(super) fn new(secured: Secured) -> Self {
-        Self { stream: secured.into_stream(), received_all: false, sent_all: false }
+impl Encrypted {
+    /// `in_transit` says what an error means after the handshake.
+    pub(super) const fn new(stream: TlsStream<TcpStream>, in_transit: fn(&io::Error) -> Failure) -> Self {
+        Self { stream, in_transit, received_all: false, sent_all: false }
+    }
+
+    fn broken(&self, error: &io::Error) -> Broken {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Reset,
+            _ => Broken::Failed((self.in_transit)(error)),
+        }
     }
 }
 
-impl Leg for Sidecar {
+/// To a workload of the mesh.
+impl From<Secured> for Encrypted {
+    fn from(secured: Secured) -> Self {
+        Self::new(secured.into_stream(), Failure::in_transit)
+    }
+}
+
+impl Leg for Encrypted {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         let stream = &mut self.stream;
         let (result, chunk) =
@@ -44,24 +60,24 @@ impl Leg for Sidecar {
                 Poll::Ready(Ok(None))
             }
             Ok(_) => Poll::Ready(Ok(Some(chunk))),
-            Err(error) => Poll::Ready(Err(broken(&error))),
+            Err(error) => Poll::Ready(Err(self.broken(&error))),
         }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
         while !chunk.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, chunk));
-            chunk.advance(written.map_err(|error| broken(&error))?);
+            chunk.advance(written.map_err(|error| self.broken(&error))?);
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| broken(&error))
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| self.broken(&error))
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).map_err(|error| broken(&error))?;
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).map_err(|error| self.broken(&error))?;
         self.sent_all = true;
         Poll::Ready(Ok(()))
     }
@@ -71,18 +87,11 @@ impl Leg for Sidecar {
     }
 }
 
-impl Drop for Sidecar {
+impl Drop for Encrypted {
     fn drop(&mut self) {
         if !(self.received_all && self.sent_all) {
             // The socket is closed next, in any case.
             let _ = self.stream.get_ref().0.set_zero_linger();
         }
-    }
-}
-
-fn broken(error: &io::Error) -> Broken {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Reset,
-        _ => Broken::Failed(Failure::in_transit(error)),
     }
 }

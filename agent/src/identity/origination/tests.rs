@@ -1,0 +1,1 @@
+//! What files make of a rule's settings.
