@@ -6,6 +6,7 @@ mod common;
 mod enforce;
 mod lifecycle;
 mod manifests;
+mod origination;
 mod policy;
 mod probes;
 mod refusals;

@@ -149,7 +149,7 @@ fn the_rule_that_demands_is_named_with_its_subset_and_port() {
         ("new", 81, Simple, Some("new"), None),
         ("old", 80, Disable, None, None),
     ] {
-        let expected = Demand { tls, rule: &rule.meta, subset, port: of_port };
+        let expected = Demand { tls: &settings(tls), rule: &rule.meta, subset, port: of_port };
         assert_eq!(found.demand(port, &labels(&[("version", version)])), Some(expected), "{version} {port}");
     }
 }
