@@ -7,6 +7,8 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
+use rustix::net::{RecvFlags, recv};
+use rustls::{ConnectionCommon, SideData};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
     net::TcpStream,
@@ -40,6 +42,21 @@ impl Encrypted {
             _ => Broken::Failed((self.in_transit)(error)),
         }
     }
+
+    /// Why sending failed: an alert that came before the RST says more than the RST does.
+    fn broken_off(&mut self, error: &io::Error) -> Broken {
+        let said = match &mut self.stream {
+            TlsStream::Client(stream) => {
+                let (tcp, session) = stream.get_mut();
+                last_words(tcp, session)
+            }
+            TlsStream::Server(stream) => {
+                let (tcp, session) = stream.get_mut();
+                last_words(tcp, session)
+            }
+        };
+        self.broken(said.as_ref().unwrap_or(error))
+    }
 }
 
 /// To a workload of the mesh.
@@ -67,17 +84,19 @@ impl Leg for Encrypted {
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
         while !chunk.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, chunk));
-            chunk.advance(written.map_err(|error| self.broken(&error))?);
+            chunk.advance(written.map_err(|error| self.broken_off(&error))?);
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| self.broken(&error))
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        Poll::Ready(flushed.map_err(|error| self.broken_off(&error)))
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).map_err(|error| self.broken(&error))?;
+        let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        shut.map_err(|error| self.broken_off(&error))?;
         self.sent_all = true;
         Poll::Ready(Ok(()))
     }
@@ -93,5 +112,24 @@ impl Drop for Encrypted {
             // The socket is closed next, in any case.
             let _ = self.stream.get_ref().0.set_zero_linger();
         }
+    }
+}
+
+/// The error in what has arrived, asked of the socket itself: the runtime may not have heard of it yet.
+fn last_words<S: SideData>(tcp: &TcpStream, session: &mut ConnectionCommon<S>) -> Option<io::Error> {
+    let mut arrived = Arrived(tcp);
+    while session.read_tls(&mut arrived).is_ok_and(|read| read > 0) {
+        if let Err(error) = session.process_new_packets() {
+            return Some(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
+    None
+}
+
+struct Arrived<'a>(&'a TcpStream);
+
+impl io::Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0, buffer, RecvFlags::DONTWAIT)?.0)
     }
 }
