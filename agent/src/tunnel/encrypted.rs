@@ -25,21 +25,33 @@ use super::{
 /// A connection under TLS. It ends with a RST unless it came to its end in both directions.
 pub(super) struct Encrypted {
     stream: TlsStream<TcpStream>,
-    in_transit: fn(&io::Error) -> Failure,
+    customs: Customs,
     received_all: bool,
     sent_all: bool,
 }
 
+/// What is usual at the other side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Customs {
+    /// What an error means after the handshake.
+    pub(super) in_transit: fn(&io::Error) -> Failure,
+    /// Whether a FIN is the end, also without a `close_notify` before it.
+    pub(super) ends_by_fin: bool,
+}
+
 impl Encrypted {
-    /// `in_transit` says what an error means after the handshake.
-    pub(super) const fn new(stream: TlsStream<TcpStream>, in_transit: fn(&io::Error) -> Failure) -> Self {
-        Self { stream, in_transit, received_all: false, sent_all: false }
+    pub(super) const fn new(stream: TlsStream<TcpStream>, customs: Customs) -> Self {
+        Self { stream, customs, received_all: false, sent_all: false }
+    }
+
+    fn is_end(&self, error: &io::Error) -> bool {
+        self.customs.ends_by_fin && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
     fn broken(&self, error: &io::Error) -> Broken {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Reset,
-            _ => Broken::Failed((self.in_transit)(error)),
+            _ => Broken::Failed((self.customs.in_transit)(error)),
         }
     }
 
@@ -62,7 +74,7 @@ impl Encrypted {
 /// To a workload of the mesh.
 impl From<Secured> for Encrypted {
     fn from(secured: Secured) -> Self {
-        Self::new(secured.into_stream(), Failure::in_transit)
+        Self::new(secured.into_stream(), Customs { in_transit: Failure::in_transit, ends_by_fin: false })
     }
 }
 
@@ -77,6 +89,10 @@ impl Leg for Encrypted {
                 Poll::Ready(Ok(None))
             }
             Ok(_) => Poll::Ready(Ok(Some(chunk))),
+            Err(error) if self.is_end(&error) => {
+                self.received_all = true;
+                Poll::Ready(Ok(None))
+            }
             Err(error) => Poll::Ready(Err(self.broken(&error))),
         }
     }

@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     dial,
-    encrypted::Encrypted,
+    encrypted::{Customs, Encrypted},
     enrolled::Enrolled,
     failure::Failure,
     tls::{HANDSHAKE, late},
@@ -29,8 +29,12 @@ pub(super) async fn connect(
     let handshake = TlsConnector::from(config).connect(server_name(&originate.name, endpoint), tcp);
     let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| late())?;
     let stream = stream.map_err(|error| in_words(Failure::in_handshake(&error)))?;
-    Ok(Encrypted::new(stream.into(), in_transit))
+    Ok(Encrypted::new(stream.into(), OUTSIDE))
 }
+
+/// Many servers close without a `close_notify`, and their protocols say themselves where they end. Envoy takes that for
+/// the end, too (`source/common/tls/ssl_socket.cc`).
+const OUTSIDE: Customs = Customs { in_transit, ends_by_fin: true };
 
 /// A host that is a pattern is no name: then the server is known by its address, and no name is sent.
 fn server_name(name: &str, endpoint: SocketAddr) -> ServerName<'static> {

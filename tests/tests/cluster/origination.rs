@@ -112,20 +112,20 @@ impl Outside {
             let config = Arc::new(config);
             for family in Family::ALL {
                 let listener = pod.listen(pod.address(family, port)).expect("the port is free");
-                it.serve(Arc::new(listener), Arc::clone(&config));
+                it.serve(Arc::new(listener), Arc::clone(&config), port != ABRUPT);
             }
         }
         it
     }
 
-    fn serve(&mut self, listener: Arc<TcpListener>, config: Arc<ServerConfig>) {
+    fn serve(&mut self, listener: Arc<TcpListener>, config: Arc<ServerConfig>, notifies: bool) {
         self.listeners.push(Arc::clone(&listener));
         let seen = Arc::clone(&self.seen);
         self.threads.push(thread::spawn(move || {
             loop {
                 match listener.accept() {
                     Ok((tcp, from)) => {
-                        let what = answer(tcp, Arc::clone(&config));
+                        let what = answer(tcp, Arc::clone(&config), notifies);
                         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(from, what);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -153,14 +153,17 @@ impl Drop for Outside {
     }
 }
 
-fn answer(tcp: TcpStream, config: Arc<ServerConfig>) -> Seen {
+fn answer(tcp: TcpStream, config: Arc<ServerConfig>, notifies: bool) -> Seen {
     let mut first = [0];
     let tls = tcp.peek(&mut first).is_ok() && first[0] == HANDSHAKE;
     let mut seen = Seen { tls, ..Seen::default() };
     let connection = ServerConnection::new(config).expect("the configuration is good");
     let mut stream = rustls::StreamOwned::new(connection, tcp);
     // A client that refuses us is what some tests are about.
-    let _ = echo(&mut stream, &mut seen.heard);
+    if echo(&mut stream, &mut seen.heard).is_ok() && notifies {
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    }
     seen.sni = stream.conn.server_name().map(ToOwned::to_owned);
     seen.certified = stream.conn.peer_certificates().is_some();
     seen
@@ -173,7 +176,7 @@ fn echo(
     let mut chunk = [0; 1024];
     loop {
         match stream.read(&mut chunk)? {
-            0 => break,
+            0 => return Ok(()),
             count => {
                 heard.extend(&chunk[..count]);
                 stream.write_all(&chunk[..count])?;
@@ -181,8 +184,6 @@ fn echo(
             }
         }
     }
-    stream.conn.send_close_notify();
-    stream.flush()
 }
 
 /// A cluster, a pod outside of it, and a directory that the agent reads files from.
@@ -194,6 +195,8 @@ struct Site {
 
 /// The port at which each site shows that its rules are in force.
 const PROBE: u16 = 7000;
+/// A server at this port closes without a word, as many do.
+const ABRUPT: u16 = 7001;
 
 impl Site {
     fn start(manifests: &[&str]) -> Self {
