@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use crate::identity::with_sources;
+
 /// Whether something that is done again and again fails at present.
 #[derive(Default)]
 pub(super) struct Outage(AtomicBool);
@@ -12,6 +14,7 @@ pub(super) struct Outage(AtomicBool);
 impl Outage {
     /// It failed: a person should look, but not at each failure.
     pub(super) fn failed(&self, what: &str, error: &(dyn Error + 'static)) {
+        let error = with_sources(error);
         if self.0.swap(true, Ordering::Relaxed) {
             tracing::debug!(error, "still failing: {what}");
         } else {

@@ -11,7 +11,7 @@ pub(super) struct Failing {
 }
 
 /// An error with its sources, each told once: some libraries repeat the source in the error.
-pub(super) fn with_sources(error: &dyn Error) -> String {
+pub(crate) fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

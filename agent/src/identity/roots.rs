@@ -75,7 +75,7 @@ impl Roots {
         let certificates = found.collect::<Result<Vec<_>, _>>().map_err(RootsFault::Pem)?;
         match certificates.len() {
             0 => return Err(RootsFault::None),
-            ..=MAX_ROOTS => {}
+            1..=MAX_ROOTS => {}
             _ => return Err(RootsFault::TooMany),
         }
         for (number, certificate) in (1..).zip(&certificates) {

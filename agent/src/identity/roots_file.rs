@@ -1,4 +1,4 @@
-//! A file of trusted roots, such as a mounted ConfigMap, whose content is replaced while we run.
+//! A file of trusted roots, such as a mounted `ConfigMap`, whose content is replaced while we run.
 
 use std::{
     fs::File,

@@ -78,7 +78,7 @@ fn read(answer: &[impl Borrow<str>]) -> Result<Vec<CertificateDer<'static>>, Ans
         found.take(MAX_CERTIFICATES + 1).collect::<Result<Vec<_>, _>>().map_err(AnswerFault::Pem)?;
     match chain.len() {
         0 => return Err(AnswerFault::Empty),
-        ..=MAX_CERTIFICATES => {}
+        1..=MAX_CERTIFICATES => {}
         _ => return Err(AnswerFault::TooLong),
     }
     let behind_the_leaf = chain.split_off(1);

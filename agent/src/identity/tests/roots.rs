@@ -1,4 +1,4 @@
-//! Roots that come and go in a file, as a mounted ConfigMap has them, while connections are made.
+//! Roots that come and go in a file, as a mounted `ConfigMap` has them, while connections are made.
 
 use std::{
     fs,
