@@ -3,9 +3,12 @@
 pub mod announce;
 pub mod ca;
 pub mod cluster;
+pub mod enforce;
 pub mod enroll;
+pub mod explain;
 pub mod identity;
 pub mod kernel;
+mod netlink;
 pub mod netns;
 pub mod observe;
 pub mod status;

@@ -5,9 +5,12 @@ mod run;
 
 use std::{io::Write, process::ExitCode, time::SystemTime};
 
-use cli::{Command, DetachOptions, Output, StatusOptions};
+use cli::{Command, DetachOptions, ExplainOptions, Output, StatusOptions};
 use culvert::{kernel::Pins, status};
+use run::ExplainError;
 
+/// What was asked has no answer.
+const UNANSWERABLE: u8 = 2;
 /// The command line is wrong (`EX_USAGE`, sysexits.h).
 const USAGE: u8 = 64;
 
@@ -20,6 +23,7 @@ fn main() -> ExitCode {
         Ok(Command::Agent(options)) => run::agent(*options),
         Ok(Command::Ca(options)) => run::ca(*options),
         Ok(Command::Status(options)) => return tell_status(&options),
+        Ok(Command::Explain(options)) => return tell_explanation(&options),
         Ok(Command::Detach(options)) => detach(&options),
         Err(mistakes) => {
             complain(&mistakes.to_string());
@@ -51,6 +55,26 @@ fn tell_status(options: &StatusOptions) -> ExitCode {
     };
     say(&text);
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// No agent that answers is another matter than no answer.
+fn tell_explanation(options: &ExplainOptions) -> ExitCode {
+    match run::explain(options) {
+        Ok((text, problems)) => {
+            for problem in &problems {
+                complain(&format!("culvert: not taken in: {problem}"));
+            }
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("culvert: {error}"));
+            match error {
+                ExplainError::NoAgent(_) => ExitCode::FAILURE,
+                ExplainError::Unanswerable(_) => ExitCode::from(UNANSWERABLE),
+            }
+        }
+    }
 }
 
 fn detach(options: &DetachOptions) -> anyhow::Result<()> {

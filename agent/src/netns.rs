@@ -11,7 +11,7 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::sys;
+use crate::{netlink::Netlink, sys};
 
 /// A network namespace, kept alive by this handle.
 #[derive(Clone, Debug)]
@@ -44,10 +44,10 @@ impl Netns {
         within(&self.file, || Socket::new(domain, kind, Some(Protocol::TCP)))
     }
 
-    /// A socket that asks the kernel about this namespace's interfaces and addresses (rtnetlink(7)).
-    pub(crate) fn route_socket(&self) -> io::Result<Socket> {
-        let (domain, protocol) = (Domain::from(libc::AF_NETLINK), Protocol::from(libc::NETLINK_ROUTE));
-        within(&self.file, || Socket::new(domain, Type::RAW.cloexec(), Some(protocol)))
+    /// Asks the kernel about this namespace, by a protocol such as `NETLINK_ROUTE`.
+    pub(crate) fn netlink(&self, protocol: libc::c_int) -> io::Result<Netlink> {
+        let (domain, protocol) = (Domain::from(libc::AF_NETLINK), Protocol::from(protocol));
+        Netlink::new(within(&self.file, || Socket::new(domain, Type::RAW.cloexec(), Some(protocol)))?)
     }
 }
 

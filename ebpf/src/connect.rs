@@ -6,11 +6,11 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use aya_log_ebpf::debug;
-use culvert_abi::{Config, Flow, FlowKind, Outcome, Pod, SocketAddress, verdict};
+use culvert_abi::{Address, Flow, FlowKind, Outcome, Pod, SocketAddress, verdict};
 
 use crate::{
     context::{Family, netns_cookie, set_user_address, user_address},
-    maps::{AGENT, CONFIG, FLOWS, HEARTBEAT, OUTCOMES, PEERS, PODS, count},
+    maps::{AGENT, FLOWS, HEARTBEAT, KUBELET, OUTCOMES, PEERS, PODS, PORTS, config, count},
 };
 
 const REFUSE: i32 = 0;
@@ -46,6 +46,9 @@ fn decide(ctx: &SockAddrContext, family: Family) -> Outcome {
     let netns = netns_cookie(ctx);
     // SAFETY: the agent replaces entries whole; a torn read of one is another state that it went through.
     let Some(pod) = (unsafe { PODS.get(netns) }) else {
+        if is_kubelet(netns) {
+            probe(ctx, user_address(ctx, family).address);
+        }
         return Outcome::NotEnrolled;
     };
     if is_agent() {
@@ -57,8 +60,19 @@ fn decide(ctx: &SockAddrContext, family: Family) -> Outcome {
     if outcome == Outcome::Captured {
         return capture(ctx, family, pod, target);
     }
-    forget(ctx);
+    // A socket that was captured once and connects anew elsewhere must not go on naming its first destination.
+    FLOWS.clear(ctx);
     outcome
+}
+
+/// The kubelet calls. Where it calls a pod of this node, the SYN will be known by its tuple. No room: a `STRICT` port
+/// refuses it.
+#[inline(always)]
+fn probe(ctx: &SockAddrContext, target: Address) {
+    // SAFETY: an entry is one word.
+    if unsafe { PORTS.get(SocketAddress::new(target, 0)) }.is_some() {
+        let _ = remember(ctx, FlowKind::Probe, SocketAddress::default());
+    }
 }
 
 #[inline(always)]
@@ -95,28 +109,7 @@ fn capture(ctx: &SockAddrContext, family: Family, pod: &Pod, target: SocketAddre
 
 #[inline(always)]
 fn remember(ctx: &SockAddrContext, kind: FlowKind, origin: SocketAddress) -> Option<()> {
-    let mut flow = Flow { since: 0, kind: kind as u32, origin };
-    // SAFETY: the storage belongs to the context's own socket, which one `connect()` at a time holds locked.
-    unsafe {
-        let stored = FLOWS.get_or_insert_ptr_mut(ctx, Some(&mut flow));
-        if stored.is_null() {
-            return None;
-        }
-        *stored = flow;
-    }
-    Some(())
-}
-
-/// A socket that was captured once and connects anew elsewhere must not go on naming its first destination.
-#[inline(always)]
-fn forget(ctx: &SockAddrContext) {
-    // SAFETY: as in `remember`.
-    unsafe {
-        let stored = FLOWS.get_ptr_mut(ctx);
-        if !stored.is_null() {
-            *stored = Flow::default();
-        }
-    }
+    FLOWS.set(ctx, Flow { since: 0, kind: kind as u32, origin })
 }
 
 #[inline(always)]
@@ -149,6 +142,17 @@ fn is_agent() -> bool {
         .is_some_and(|agent| agent.cgroup != 0 && agent.cgroup == unsafe { bpf_get_current_cgroup_id() })
 }
 
+/// The node's own namespace alone would not tell: all of the node's programs are in it, and pods on its network.
+#[inline(always)]
+fn is_kubelet(netns: u64) -> bool {
+    // SAFETY: the helper takes nothing.
+    KUBELET.get(0).is_some_and(|kubelet| {
+        kubelet.cgroup != 0
+            && kubelet.netns == netns
+            && kubelet.cgroup == unsafe { bpf_get_current_cgroup_id() }
+    })
+}
+
 #[inline(always)]
 fn is_agent_gone() -> bool {
     let last = HEARTBEAT.get(0).copied().unwrap_or(0);
@@ -161,9 +165,4 @@ fn is_agent_gone() -> bool {
 #[inline(always)]
 fn if_failing() -> i32 {
     if config().fail_open == 1 { PROCEED } else { REFUSE }
-}
-
-#[inline(always)]
-fn config() -> Config {
-    CONFIG.get(0).copied().unwrap_or_default()
 }

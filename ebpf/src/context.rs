@@ -1,14 +1,7 @@
 //! What a hook reads from and writes to its context, with the differences between the address families in one place.
 
-use aya_ebpf::{
-    EbpfContext,
-    bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
-    helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get},
-    programs::{SockAddrContext, SockOpsContext},
-};
-use culvert_abi::{Address, Flow, SocketAddress};
-
-use crate::maps::FLOWS;
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_netns_cookie, programs::SockAddrContext};
+use culvert_abi::{Address, SocketAddress};
 
 /// The family of the socket that a hook runs for. An IPv6 socket may carry IPv4 in mapped addresses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,32 +73,5 @@ pub fn set_user_address(ctx: &SockAddrContext, family: Family, to: SocketAddress
             words.add(3).write_volatile(w3);
         }
         (&raw mut (*raw).user_port).write_volatile(u32::from(to.port.to_be()));
-    }
-}
-
-/// What is remembered of the socket that a sockops context is about.
-#[inline(always)]
-pub fn flow_of(ctx: &SockOpsContext) -> Option<&Flow> {
-    let flow = storage(ctx, core::ptr::null_mut(), 0);
-    // SAFETY: the helper returns null or storage that lives as long as the socket.
-    unsafe { flow.as_ref() }
-}
-
-/// Remembers `flow` of that socket, as long as it lives. False: the kernel had no room.
-#[inline(always)]
-pub fn remember(ctx: &SockOpsContext, mut flow: Flow) -> bool {
-    !storage(ctx, &raw mut flow, BPF_SK_STORAGE_GET_F_CREATE.into()).is_null()
-}
-
-#[inline(always)]
-fn storage(ctx: &SockOpsContext, value: *mut Flow, flags: u64) -> *mut Flow {
-    // SAFETY: `sk` is null or a full socket, by the kernel's own check of this field; the helper is not called with
-    // null, and copies out of `value` before it returns.
-    unsafe {
-        let sk: *mut bpf_sock = (*ctx.ops).__bindgen_anon_2.sk;
-        if sk.is_null() {
-            return core::ptr::null_mut();
-        }
-        bpf_sk_storage_get((&raw const FLOWS).cast_mut().cast(), sk.cast(), value.cast(), flags).cast()
     }
 }

@@ -4,6 +4,7 @@
 
 mod connect;
 mod context;
+mod flows;
 mod lookup;
 mod maps;
 mod names;

@@ -1,7 +1,7 @@
 //! cgroup/getpeername and getsockname: each application sees the addresses that it would see without an agent.
 
 use aya_ebpf::programs::SockAddrContext;
-use culvert_abi::{Flow, FlowKey, FlowKind, SocketAddress};
+use culvert_abi::{FlowKey, FlowKind, SocketAddress};
 
 use crate::{
     context::{Family, netns_cookie, set_user_address, user_address},
@@ -40,8 +40,7 @@ pub fn own(ctx: &SockAddrContext, family: Family) -> i32 {
 
 #[inline(always)]
 fn captured(ctx: &SockAddrContext) -> Option<SocketAddress> {
-    // SAFETY: null, or storage of the context's own socket.
-    let flow: &Flow = unsafe { FLOWS.get_ptr_mut(ctx).as_ref()? };
+    let flow = FLOWS.get(ctx)?;
     (flow.kind == FlowKind::Captured as u32).then_some(flow.origin)
 }
 

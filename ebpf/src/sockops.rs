@@ -8,11 +8,13 @@ use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
     programs::SockOpsContext,
 };
-use culvert_abi::{Direction, Event, EventKind, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress};
+use culvert_abi::{
+    Direction, Ends, Event, EventKind, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress,
+};
 
 use crate::{
-    context::{address_of_family, flow_of, netns_cookie, remember},
-    maps::{CLIENTS, EVENTS, LOST_EVENTS, ORIGINS, PODS, count},
+    context::{address_of_family, netns_cookie},
+    maps::{CLIENTS, EVENTS, FLOWS, LOST_EVENTS, ORIGINS, PODS, PROBES, count},
 };
 
 const UNUSED: u32 = 1;
@@ -20,7 +22,7 @@ const UNUSED: u32 = 1;
 /// The hook. Nothing is decided here, so there is one return value.
 pub fn sockops(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
-        BPF_SOCK_OPS_TCP_CONNECT_CB => file_origin(ctx),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(ctx),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => opened(ctx, Direction::Outbound),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => opened(ctx, Direction::Inbound),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
@@ -29,13 +31,17 @@ pub fn sockops(ctx: &SockOpsContext) -> u32 {
     UNUSED
 }
 
-/// The SYN is about to leave: the agent accepts after it, and finds the origin filed.
+/// The SYN is about to leave: the agent accepts after it, and finds the origin filed; a pod's `sk_lookup` sees it
+/// after it, and finds the probe.
 #[inline(always)]
-fn file_origin(ctx: &SockOpsContext) {
-    let captured = flow_of(ctx).filter(|flow| flow.kind == FlowKind::Captured as u32);
-    if let Some(flow) = captured {
-        // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find.
+fn connecting(ctx: &SockOpsContext) {
+    let Some(flow) = FLOWS.get(ctx) else { return };
+    // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find, and a `STRICT`
+    // port a probe that is not on file.
+    if flow.kind == FlowKind::Captured as u32 {
         let _ = ORIGINS.insert(FlowKey::new(netns_cookie(ctx), local(ctx)), flow.origin, 0);
+    } else if flow.kind == FlowKind::Probe as u32 && PROBES.insert(called(ctx), 1, 0).is_ok() {
+        tell_end(ctx);
     }
 }
 
@@ -47,16 +53,26 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
     if !is_plaintext(ctx, netns, pod, direction) {
         return;
     }
+    // SAFETY: an entry is one word.
+    let probed = direction == Direction::Inbound && unsafe { PROBES.get(calling(ctx)) }.is_some();
+    let direction = if probed { Direction::Probe } else { direction };
     // SAFETY: the helper takes nothing.
     let since = unsafe { bpf_ktime_get_ns() };
     let kind = match direction {
         Direction::Outbound => FlowKind::PlaintextOutbound,
         Direction::Inbound => FlowKind::PlaintextInbound,
+        Direction::Probe => FlowKind::Probed,
     };
-    if remember(ctx, Flow { since, kind: kind as u32, origin: SocketAddress::default() }) {
-        let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+    if FLOWS.set(ctx, Flow { since, kind: kind as u32, origin: SocketAddress::default() }).is_some() {
+        tell_end(ctx);
         tell(ctx, EventKind::Opened, direction, since);
     }
+}
+
+/// Has the kernel call when the connection ends.
+#[inline(always)]
+fn tell_end(ctx: &SockOpsContext) {
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
 }
 
 /// Whether the connection crosses the pod's border without the agent's doing.
@@ -66,23 +82,26 @@ fn is_plaintext(ctx: &SockOpsContext, netns: u64, pod: &Pod, direction: Directio
     if remote.address.is_loopback() {
         return false;
     }
-    match direction {
-        Direction::Outbound => !pod.owns(remote.address) && flow_of(ctx).is_none_or(|flow| flow.kind == 0),
-        Direction::Inbound => {
-            // SAFETY: the agent writes an entry before the connection exists and removes it after.
-            let tunnelled = unsafe { CLIENTS.get(FlowKey::new(netns, remote)).is_some() };
-            !tunnelled && !pod.owns(remote.address) && local.port != HBONE_PORT
-        }
+    if pod.owns(remote.address) || FLOWS.get(ctx).is_some_and(|flow| flow.kind != 0) {
+        return false;
     }
+    // SAFETY: the agent writes an entry before the connection exists and removes it after.
+    let tunnelled = || unsafe { CLIENTS.get(FlowKey::new(netns, remote)).is_some() };
+    direction == Direction::Outbound || (local.port != HBONE_PORT && !tunnelled())
 }
 
 #[inline(always)]
 fn closed(ctx: &SockOpsContext) {
-    let Some(flow) = flow_of(ctx) else { return };
+    let Some(flow) = FLOWS.get(ctx) else { return };
     if flow.kind == FlowKind::PlaintextOutbound as u32 {
         tell(ctx, EventKind::Closed, Direction::Outbound, flow.since);
     } else if flow.kind == FlowKind::PlaintextInbound as u32 {
         tell(ctx, EventKind::Closed, Direction::Inbound, flow.since);
+    } else if flow.kind == FlowKind::Probed as u32 {
+        tell(ctx, EventKind::Closed, Direction::Probe, flow.since);
+    } else if flow.kind == FlowKind::Probe as u32 {
+        // Whoever has the port next is not the kubelet.
+        let _ = PROBES.remove(called(ctx));
     }
 }
 
@@ -105,6 +124,18 @@ fn tell(ctx: &SockOpsContext, kind: EventKind, direction: Direction, since: u64)
         received,
     });
     slot.submit(0);
+}
+
+/// The connection that the context's socket makes.
+#[inline(always)]
+fn called(ctx: &SockOpsContext) -> Ends {
+    Ends { source: local(ctx), destination: remote(ctx) }
+}
+
+/// The connection that was made to the context's socket.
+#[inline(always)]
+fn calling(ctx: &SockOpsContext) -> Ends {
+    Ends { source: remote(ctx), destination: local(ctx) }
 }
 
 #[inline(always)]

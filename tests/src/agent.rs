@@ -2,25 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    ops::{Deref, DerefMut},
+    path::Path,
+    process::Command,
     sync::Arc,
-    thread,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
-use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{
-    DEADLINE, Line, Node,
-    log::Log,
-    process::{culvert, signal, wait_until},
-    run::{Run, making},
-};
+use crate::{Daemon, Node, process::culvert, run::Run};
 
 /// The flags of an agent.
 #[derive(Clone, Debug, Default)]
@@ -95,28 +86,17 @@ impl AgentOptions {
 /// A running agent; dropped, it is killed. What it leaves in the kernel stays until its node is dropped or
 /// [detached](Node::detach), so that the next agent finds it. Its log is printed if the test panics.
 pub struct Agent {
-    node: String,
-    process: Child,
-    log: Log,
-    log_file: PathBuf,
-    _run: Arc<Run>,
+    daemon: Daemon,
 }
 
 impl Agent {
     pub(crate) fn start(run: &Arc<Run>, node: &Node, options: &AgentOptions) -> anyhow::Result<Self> {
-        let _making = making();
         let mut command = options.command(node);
         command.arg("agent");
         for (name, value) in options.with_defaults(run, node) {
             command.arg(format!("--{name}={value}"));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let log_file = run.directory().join(format!("{}.log", node.name()));
-        let log = Log::kept(&log_file).context("no file for the agent's log")?;
-        let mut process = command.spawn().context("the agent cannot be started")?;
-        log.follow(process.stdout.take().expect("it is piped"));
-        log.follow(process.stderr.take().expect("it is piped"));
-        Ok(Self { node: node.name().to_owned(), process, log, log_file, _run: Arc::clone(run) })
+        Ok(Self { daemon: Daemon::start(run, "agent", node.name(), command)? })
     }
 
     /// Waits until it serves its node as the manifests now say.
@@ -124,113 +104,37 @@ impl Agent {
         self.wait_for(|line| line["message"] == "ready").map(drop)
     }
 
-    /// Waits for a line of its log, of those that were there before as well as of those to come.
-    pub fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        self.wait_for_within(DEADLINE, wanted)
-    }
-
-    /// Waits for a line of its log, but no longer than a while.
-    pub fn wait_for_within(
-        &self,
-        patience: Duration,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        self.wait_from(0, patience, wanted)
-    }
-
-    /// How far its log has come, for [`wait_for_since`](Self::wait_for_since).
-    pub fn mark(&self) -> usize {
-        self.lines().len()
-    }
-
-    /// Waits for a line of its log, of those after a mark.
-    pub fn wait_for_since(&self, mark: usize, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        self.wait_from(mark, DEADLINE, wanted)
-    }
-
-    fn wait_from(
-        &self,
-        mark: usize,
-        patience: Duration,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let found = self.log.wait_for(mark, Instant::now() + patience, |line| {
-            if wanted(&line.json) { Some(line.json.clone()) } else { None }
-        });
-        found.with_context(|| format!("the agent of {} did not say it:\n{}", self.node, self.log.text()))
-    }
-
     /// Waits for the record of a connection.
     pub fn wait_for_record(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        self.wait_for(|line| is_record(line) && wanted(line))
+        self.wait_for_record_since(0, wanted)
+    }
+
+    /// Waits for the record of a connection, of those after a mark.
+    pub fn wait_for_record_since(
+        &self,
+        mark: usize,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        self.wait_for_since(mark, |line| is_record(line) && wanted(line))
     }
 
     /// The records of connections that have ended.
     pub fn records(&self) -> Vec<Value> {
         self.lines().into_iter().map(|line| line.json).filter(is_record).collect()
     }
+}
 
-    /// What it has printed.
-    pub fn lines(&self) -> Vec<Line> {
-        self.log.lines()
-    }
+impl Deref for Agent {
+    type Target = Daemon;
 
-    /// Where what it prints is written, too.
-    pub fn log_file(&self) -> &Path {
-        &self.log_file
-    }
-
-    /// Its process id.
-    pub fn process(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// The memory that it occupies, in bytes.
-    pub fn resident(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process()))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
-        let kib: u64 = kib.context("the agent has ended")?.trim().parse()?;
-        Ok(kib * 1024)
-    }
-
-    /// Sends SIGTERM, without waiting.
-    pub fn terminate(&self) -> anyhow::Result<()> {
-        signal(&self.process, Signal::TERM).context("the agent is gone")
-    }
-
-    /// Waits until it has ended by itself.
-    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        match wait_until(&mut self.process, Instant::now() + DEADLINE)? {
-            Some(status) => Ok(status),
-            None => bail!("the agent of {} does not end:\n{}", self.node, self.log.text()),
-        }
-    }
-
-    /// Sends SIGTERM and waits.
-    pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
-        self.terminate()?;
-        self.wait()
-    }
-
-    /// Ends it as a crash would.
-    pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.kill()?;
-        self.process.wait()?;
-        Ok(())
+    fn deref(&self) -> &Daemon {
+        &self.daemon
     }
 }
 
-impl Drop for Agent {
-    #[expect(
-        clippy::print_stderr,
-        reason = "who looks at a test that failed wants to know what the agent did"
-    )]
-    fn drop(&mut self) {
-        // It may have ended long ago.
-        let _ = self.kill();
-        if thread::panicking() {
-            eprintln!("--- the agent of {}\n{}---", self.node, self.log.text());
-        }
+impl DerefMut for Agent {
+    fn deref_mut(&mut self) -> &mut Daemon {
+        &mut self.daemon
     }
 }
 

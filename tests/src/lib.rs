@@ -21,9 +21,13 @@
 
 mod agent;
 pub mod apiserver;
+mod ca;
 mod capture;
+pub mod cases;
 mod cgroup;
 pub mod chart;
+pub mod crowd;
+mod daemon;
 pub mod helper;
 mod kube_proxy;
 mod log;
@@ -42,11 +46,16 @@ mod run;
 mod service;
 mod skip;
 mod sockets;
+mod status;
 mod traffic;
+mod volume;
+pub mod walkthrough;
 
 pub use agent::{Agent, AgentOptions};
+pub use ca::{Ca, CaOptions};
 pub use capture::Capture;
 pub use cgroup::root as cgroup_root;
+pub use daemon::Daemon;
 pub use log::Line;
 pub use machine::Machine;
 pub use node::Node;
@@ -57,7 +66,9 @@ pub use process::{culvert, wait_until};
 pub use service::{Service, ServiceSpec};
 pub use skip::skip;
 pub use sockets::SocketSpec;
+pub use status::StatusAnswer;
 pub use traffic::{Stream, Traffic};
+pub use volume::Volume;
 
 use std::time::Duration;
 

@@ -84,6 +84,11 @@ impl Log {
         }
     }
 
+    /// How many lines there are now.
+    pub(crate) fn len(&self) -> usize {
+        self.state().lines.len()
+    }
+
     /// What there is now.
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.state().lines.clone()

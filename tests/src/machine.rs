@@ -1,7 +1,7 @@
 //! The machine: nodes that reach each other, their pods, and the cluster as manifests tell it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::PathBuf,
     sync::Arc,
@@ -30,6 +30,8 @@ pub struct Machine {
     services: u8,
     model: ClusterModel,
     api: Option<Publisher>,
+    /// By their names.
+    nodes_with_api: BTreeSet<String>,
     run: Arc<Run>,
 }
 
@@ -44,6 +46,7 @@ impl Machine {
             services: 0,
             model: ClusterModel::default(),
             api: None,
+            nodes_with_api: BTreeSet::new(),
             run,
         })
     }
@@ -54,12 +57,14 @@ impl Machine {
         Self { api: Some(Publisher::new(server)), ..self }
     }
 
-    /// Has the API server listen on a node, once, and writes what the holder of a token needs there to ask it.
-    /// Returns the kubeconfig's path.
-    pub fn kubeconfig(&self, node: &Node, token: &str) -> anyhow::Result<PathBuf> {
+    /// Has the API server listen on a node, and writes what `user` needs there to ask it with a token. Returns the
+    /// kubeconfig's path.
+    pub fn kubeconfig(&mut self, node: &Node, user: &str, token: &str) -> anyhow::Result<PathBuf> {
         let server = self.api.as_ref().context("this machine has no API server")?.server();
-        server.serve_in(node, API_SERVER)?;
-        server.kubeconfig(&self.directory().join(format!("{}.api", node.name())), API_SERVER, token)
+        if self.nodes_with_api.insert(node.name().to_owned()) {
+            server.serve_in(node, API_SERVER)?;
+        }
+        server.kubeconfig(&self.directory().join(format!("{}.{user}", node.name())), API_SERVER, token)
     }
 
     /// Adds a node, joined to each of the others.
@@ -96,7 +101,6 @@ impl Machine {
     }
 
     /// Makes the sandbox of a pod that is expected. The manifests go on saying that it is Pending.
-    #[expect(clippy::unused_self, reason = "a pod belongs to a machine")]
     pub fn sandbox(&self, node: &Node, expected: &Expected) -> anyhow::Result<Pod> {
         Pod::create(node, expected)
     }

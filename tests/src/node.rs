@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    Agent, AgentOptions, Capture, Family, cgroup, netns,
+    Agent, AgentOptions, Ca, CaOptions, Capture, Family, cgroup, netns,
     place::Place,
     process::culvert,
     remains,
@@ -68,6 +68,16 @@ impl Node {
     /// Starts an agent on it.
     pub fn agent(&self, options: &AgentOptions) -> anyhow::Result<Agent> {
         Agent::start(&self.run, self, options)
+    }
+
+    /// Somewhere else on it than its kubelet and its agent are: a cgroup of that name.
+    pub fn place(&self, name: &str) -> anyhow::Result<Place> {
+        Place::settle(self.link.netns.clone(), self.cgroup.join(name))
+    }
+
+    /// Starts an authority on it, which listens at [`Ca::address`].
+    pub fn ca(&self, options: &CaOptions) -> anyhow::Result<Ca> {
+        Ca::start(&self.run, self, options)
     }
 
     /// A command that runs where its agent would.

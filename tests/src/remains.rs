@@ -12,6 +12,9 @@ use crate::{cgroup, netns};
 /// Where the agent pins what a restart must find again.
 const PINS: &str = "/sys/fs/bpf/culvert";
 
+/// Where an agent is asked, unless its flags say otherwise; one that was killed leaves its socket.
+const SOCKETS: &str = "/run/culvert";
+
 /// Ends the processes of a run and removes what was made for it. Goes on after a failure and returns the first one.
 pub(crate) fn remove(run: &str) -> io::Result<()> {
     let mut outcomes =
@@ -25,6 +28,11 @@ pub(crate) fn remove(run: &str) -> io::Result<()> {
             .filter(|name| name.starts_with(&own))
             .map(|name| netns::remove(&name)),
     );
+    outcomes.extend(
+        entries(Path::new(SOCKETS))
+            .filter(|name| name.starts_with(&own))
+            .map(|name| gone(fs::remove_file(Path::new(SOCKETS).join(name)))),
+    );
     outcomes.push(gone(fs::remove_dir_all(directory(run))));
     outcomes.into_iter().collect()
 }
@@ -33,7 +41,8 @@ pub(crate) fn remove(run: &str) -> io::Result<()> {
 pub(crate) fn sweep() -> io::Result<()> {
     let cgroups = cgroup::root().map_err(io::Error::other)?;
     let temporary = env::temp_dir();
-    let places = [cgroups.as_path(), Path::new(PINS), Path::new(netns::DIRECTORY), &temporary];
+    let places =
+        [cgroups.as_path(), Path::new(PINS), Path::new(SOCKETS), Path::new(netns::DIRECTORY), &temporary];
     let names = places.into_iter().flat_map(entries);
     let dead: BTreeSet<_> =
         names.filter_map(|name| Some(run_of(&name)?.to_owned())).filter(|run| is_dead(run)).collect();

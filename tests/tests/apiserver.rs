@@ -256,7 +256,9 @@ async fn the_status_of_a_pod_takes_annotations_and_no_spec() {
 
     let other = json!({ "metadata": { "uid": "another", "annotations": { "culvert.io/captured": null } } });
     let error = it.pods_here().patch_status("a", &PatchParams::default(), &Patch::Merge(&other)).await;
-    assert_eq!(refusal(error.unwrap_err()).reason, "Invalid");
+    let status = refusal(error.unwrap_err());
+    assert_eq!(status.reason, "Invalid");
+    assert_eq!(status.details.unwrap().causes[0].field, "metadata.uid");
 }
 
 #[tokio::test]
@@ -524,7 +526,7 @@ fn a_machine_publishes_to_it_what_has_changed_and_nodes_reach_it() {
     machine.publish().unwrap();
     assert_eq!((server.list("peerauthentications"), server.list("pods")), (vec![], vec![]));
 
-    let kubeconfig = machine.kubeconfig(&node, &server.admin_token()).unwrap();
+    let kubeconfig = machine.kubeconfig(&node, "admin", &server.admin_token()).unwrap();
     let ask = || {
         let mut curl = node.command("curl");
         curl.args(["-sS", "-w", "%{http_version} %{http_code}", "-o", "/dev/null", "--cacert"]);

@@ -2,9 +2,14 @@
 //! takes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::fs;
+use std::{fs, path::PathBuf, process::Command};
 
-use culvert_testbed::chart::{self, Chart, NAMESPACE, rendered_objects};
+use culvert::cluster::watch;
+use culvert_testbed::{
+    apiserver::ApiServer,
+    chart::{self, Chart, NAMESPACE, rendered_objects},
+    culvert,
+};
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment},
@@ -16,8 +21,13 @@ use k8s_openapi::{
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, TypeMeta},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Values that take each branch of the templates.
 const VARIANTS: &[&[(&str, &str)]] = &[
@@ -46,6 +56,7 @@ const VARIANTS: &[&[(&str, &str)]] = &[
         ("ca.tolerations[0].operator", "Exists"),
         ("ca.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey", "zone"),
         ("ca.dnsNames[0]", "ca.example.org"),
+        ("ca.log", "info\\,culvert=debug"),
         ("ca.audiences", "{culvert-ca,istio-ca}"),
     ],
     &[("ca.external.address", "istiod.istio-system.svc:15012"), ("uninstall.hook", "false")],
@@ -127,6 +138,133 @@ fn a_field_that_kubernetes_does_not_know_would_be_seen() {
     assert_eq!(lost, ".spec.template.spec.containers[0].securityContext.priviledged: true is null");
 }
 
+/// An API server with Culvert's namespace, and what its administrator asks it with.
+struct Cluster {
+    api: ApiServer,
+    kubeconfig: PathBuf,
+    _files: TempDir,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let (api, files) = (ApiServer::start().unwrap(), TempDir::new().unwrap());
+        let metadata = json!({ "name": NAMESPACE });
+        api.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata })).unwrap();
+        let kubeconfig = api.kubeconfig(files.path(), api.address(), &api.admin_token()).unwrap();
+        Self { api, kubeconfig, _files: files }
+    }
+
+    async fn client(&self) -> Client {
+        watch::client(Some(&self.kubeconfig)).await.unwrap()
+    }
+}
+
+/// Does what `kubectl apply --server-side` does.
+async fn apply(client: Client, object: &Value) -> Value {
+    let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types).unwrap());
+    let metadata = &object["metadata"];
+    let api: Api<DynamicObject> = match metadata["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let applied = api
+        .patch(metadata["name"].as_str().unwrap(), &PatchParams::apply("kubectl"), &Patch::Apply(object))
+        .await;
+    let applied = applied.unwrap_or_else(|error| panic!("{error}: {object:#}"));
+    serde_json::to_value(applied).unwrap()
+}
+
+#[tokio::test]
+async fn an_api_server_takes_every_object_and_changes_nothing_the_second_time() {
+    for values in VARIANTS {
+        let cluster = Cluster::new();
+        let client = cluster.client().await;
+        let crds = chart::objects(&fs::read_to_string(chart::deploy().join("crds.yaml")).unwrap()).unwrap();
+        let objects = [crds, rendered(values)].concat();
+        for object in &objects {
+            let lost = lost(object, &apply(client.clone(), object).await);
+            assert_eq!(lost, None, "{} {} with {values:?}", object["kind"], object["metadata"]["name"]);
+        }
+        let version = cluster.api.version();
+        for object in &objects {
+            apply(client.clone(), object).await;
+        }
+        assert_eq!(cluster.api.version(), version, "with {values:?}");
+    }
+}
+
+#[test]
+fn the_manifests_hold_all_that_they_need_in_the_order_that_works() {
+    let cluster = Cluster::new();
+    cluster.api.delete("namespaces", "", NAMESPACE).unwrap();
+    for name in ["culvert.yaml", "uninstall.yaml"] {
+        let objects = chart::objects(&fs::read_to_string(chart::deploy().join(name)).unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = cluster.client().await;
+            for object in &objects {
+                apply(client.clone(), object).await;
+            }
+        });
+    }
+    let owners =
+        [("daemonsets", "culvert-agent"), ("deployments", "culvert-ca"), ("jobs", "culvert-uninstall")];
+    for (plural, name) in owners {
+        let workload = cluster.api.get(plural, NAMESPACE, name).unwrap();
+        let pod = &workload["spec"]["template"]["spec"];
+        let account = pod["serviceAccountName"].as_str().unwrap();
+        assert!(cluster.api.get("serviceaccounts", NAMESPACE, account).is_some(), "{account} of {name}");
+        if let Some(class) = pod["priorityClassName"].as_str() {
+            assert!(cluster.api.get("priorityclasses", "", class).is_some(), "{class} of {name}");
+        }
+    }
+}
+
+/// Every command line that runs one of the programs: in containers, their probes, and on a machine.
+fn command_lines(objects: &[Value]) -> Vec<Vec<String>> {
+    let of = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
+    let agent = &pod(objects, "DaemonSet", "culvert-agent")["containers"][0];
+    let mut lines = vec![of(&agent["args"]), of(&agent["readinessProbe"]["exec"]["command"]).split_off(1)];
+    let deployments = objects.iter().filter(|object| object["kind"] == "Deployment");
+    lines.extend(deployments.map(|object| of(&object["spec"]["template"]["spec"]["containers"][0]["args"])));
+    if let Some(job) = objects.iter().find(|object| object["kind"] == "Job") {
+        let patch = detach_patch(&job["spec"]["template"]["spec"]);
+        lines.push(of(&patch["spec"]["template"]["spec"]["initContainers"][0]["args"]));
+    }
+    lines
+}
+
+/// The programs tell of all that is wrong with a command line together.
+fn mistakes(arguments: &[String]) -> String {
+    let arguments = arguments.iter().map(|argument| argument.replace("$(NODE_NAME)", "node-1"));
+    let refused = Command::new(culvert()).args(arguments).arg("--no-such-flag").output().unwrap();
+    assert_eq!(refused.status.code(), Some(64));
+    String::from_utf8(refused.stderr).unwrap()
+}
+
+const NO_MISTAKE_BUT_OURS: &str = "culvert: there is no flag --no-such-flag\nculvert: see `culvert --help`\n";
+
+#[test]
+fn programs_take_every_flag_that_they_are_started_with() {
+    for values in VARIANTS {
+        for line in command_lines(&rendered(values)) {
+            assert_eq!(mistakes(&line), NO_MISTAKE_BUT_OURS, "{line:?}");
+        }
+    }
+    let unit = fs::read_to_string(chart::deploy().join("systemd/culvert.service")).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/culvert ")).unwrap();
+    let line: Vec<_> = start.split(' ').map(str::to_owned).collect();
+    assert_eq!(mistakes(&line), NO_MISTAKE_BUT_OURS, "{line:?}");
+}
+
+#[test]
+fn a_flag_that_a_program_does_not_take_would_be_seen() {
+    let line = ["agent", "--failure=maybe", "--ca-dir=/ca", "--manifest=/m"].map(str::to_owned);
+    let told = mistakes(&line);
+    assert!(told.contains("--manifest\n") && told.contains("expected closed or open"), "{told}");
+}
+
 #[test]
 fn helm_has_nothing_against_the_chart() {
     assert_eq!(chart::lint().unwrap(), "");
@@ -164,6 +302,7 @@ fn the_schema_refuses_wrong_values() {
         ("ca.overlap", "soon"),
         ("ca.audiences", "{}"),
         ("ca.listen", "0.0.0.0:443"),
+        ("ca.logFormat", "xml"),
         ("ca.external.address", "istiod"),
         ("trustDomain", "https://example.org"),
         ("rootNamespace", "Mesh"),
@@ -339,10 +478,7 @@ fn agents_trust_and_call_the_authority_that_is_installed() {
 #[test]
 fn uninstalling_puts_detach_in_the_place_of_each_agent() {
     let objects = rendered(&[]);
-    let job = pod(&objects, "Job", "culvert-uninstall");
-    let arguments = job["initContainers"][0]["args"].as_array().unwrap();
-    let patch = arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--patch=")).unwrap();
-    let patch: Value = serde_json::from_str(patch).unwrap();
+    let patch = detach_patch(pod(&objects, "Job", "culvert-uninstall"));
     assert_eq!(lost(&without_nulls(&patch), &through::<DaemonSet>(&patch)), None);
 
     let agent = pod(&objects, "DaemonSet", "culvert-agent");
@@ -352,6 +488,13 @@ fn uninstalling_puts_detach_in_the_place_of_each_agent() {
     assert_eq!(detach["args"], json!(["detach", "--node=$(NODE_NAME)"]));
     let mounts = agent["containers"][0]["volumeMounts"].as_array().unwrap();
     assert!(mounts.contains(&detach["volumeMounts"][0]), "the same file system has to be mounted");
+}
+
+/// What the pod of the uninstallation makes of the agents' `DaemonSet`.
+fn detach_patch(job: &Value) -> Value {
+    let arguments = job["initContainers"][0]["args"].as_array().unwrap();
+    let patch = arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--patch=")).unwrap();
+    serde_json::from_str(patch).unwrap()
 }
 
 /// Without what a patch takes away.

@@ -19,8 +19,8 @@ mod step;
 mod test;
 mod unavailable;
 mod vm;
-mod walkthrough;
 
+use culvert_testbed::walkthrough;
 use step::{Interrupted, Steps};
 use unavailable::Unavailable;
 

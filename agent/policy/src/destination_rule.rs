@@ -78,7 +78,8 @@ impl DestinationRule {
 }
 
 impl ExportTo {
-    /// Reads `exportTo` of a rule in `namespace`: `.` is that namespace, `*` is each, and so is nothing at all.
+    /// Reads `exportTo` of a rule in `namespace`: `.` is that namespace, `*` is each, and so is nothing at all. `~`,
+    /// which is no namespace, is none.
     pub fn parse(entries: &[String], namespace: &str) -> Self {
         if entries.is_empty() || entries.iter().any(|entry| entry == "*") {
             return Self::All;
@@ -121,6 +122,18 @@ impl Subset {
     }
 }
 
+impl ClientTls {
+    /// The word for it in a rule.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "DISABLE",
+            Self::Simple => "SIMPLE",
+            Self::Mutual => "MUTUAL",
+            Self::IstioMutual => "ISTIO_MUTUAL",
+        }
+    }
+}
+
 impl FromStr for ClientTls {
     type Err = UnknownTlsMode;
 
@@ -153,6 +166,7 @@ mod tests {
             (&["other"][..], false, true),
             (&[".", "other"][..], true, true),
             (&[".", "*"][..], true, true),
+            (&["~"][..], false, false),
         ] {
             assert_eq!(export(entries).includes("full"), own, "{entries:?}");
             assert_eq!(export(entries).includes("other"), other, "{entries:?}");

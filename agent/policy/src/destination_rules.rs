@@ -30,6 +30,19 @@ pub struct HostRules<'a> {
     rules: Vec<&'a DestinationRule>,
 }
 
+/// What a rule demands of connections to an endpoint, and where it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand<'a> {
+    /// What.
+    pub tls: ClientTls,
+    /// The rule.
+    pub rule: &'a Meta,
+    /// The subset of the rule that says it, by name; none is the rule as a whole.
+    pub subset: Option<&'a str>,
+    /// The port of the Service for which it is said; none is each port that is not listed.
+    pub port: Option<u16>,
+}
+
 impl DestinationRules {
     /// None yet; rules in `root_namespace` are for clients of each namespace.
     pub fn new(root_namespace: &str) -> Self {
@@ -101,7 +114,7 @@ fn visible<'a>(rules: &'a BTreeMap<Meta, DestinationRule>, client_namespace: &st
     HostRules { rules: rules.values().filter(|rule| rule.export_to.includes(client_namespace)).collect() }
 }
 
-impl HostRules<'_> {
+impl<'a> HostRules<'a> {
     /// Whether there is no rule at all.
     pub const fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -109,11 +122,20 @@ impl HostRules<'_> {
 
     /// What they say of a port of the Service, at an endpoint with these labels: the subset's port, then the subset,
     /// the rule's port, the rule. Of several subsets with the endpoint in them the first that decides counts.
-    pub fn tls(&self, service_port: u16, labels: &Labels) -> Option<ClientTls> {
-        let subsets = self.rules.iter().flat_map(|rule| &rule.subsets).filter(|subset| subset.has(labels));
-        let of_subsets = subsets.map(|subset| &subset.policy);
-        let mut policies = of_subsets.chain(self.rules.iter().map(|rule| &rule.policy));
-        policies.find(|policy| policy.decides(service_port))?.at(service_port)
+    pub fn demand(&self, service_port: u16, labels: &Labels) -> Option<Demand<'a>> {
+        let of_subsets = self.rules.iter().flat_map(|rule| {
+            let subsets = rule.subsets.iter().filter(|subset| subset.has(labels));
+            subsets.map(|subset| (*rule, Some(&*subset.name), &subset.policy))
+        });
+        let of_rules = self.rules.iter().map(|rule| (*rule, None, &rule.policy));
+        let mut policies = of_subsets.chain(of_rules);
+        let (rule, subset, policy) = policies.find(|(.., policy)| policy.decides(service_port))?;
+        Some(Demand {
+            tls: policy.at(service_port)?,
+            rule: &rule.meta,
+            subset,
+            port: policy.ports.contains_key(&service_port).then_some(service_port),
+        })
     }
 }
 

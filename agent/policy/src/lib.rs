@@ -13,15 +13,17 @@ mod peer_authentication;
 mod peer_authentications;
 mod port_modes;
 mod reason;
+mod ruling;
 mod spiffe;
 #[cfg(test)]
 mod testing;
 mod transport;
+mod words;
 
 pub use admission::{Admission, admit_hbone, admit_plaintext, admit_sidecar};
 pub use choice::{Choice, Question, choose};
 pub use destination_rule::{ClientTls, DestinationRule, ExportTo, Subset, TrafficPolicy, UnknownTlsMode};
-pub use destination_rules::{DestinationRules, HostRules};
+pub use destination_rules::{Demand, DestinationRules, HostRules};
 pub use host::{HostPattern, HostPatternError};
 pub use labels::{Label, Labels, selects};
 pub use meta::Meta;
@@ -32,5 +34,7 @@ pub use peer_authentication::{
 pub use peer_authentications::PeerAuthentications;
 pub use port_modes::PortModes;
 pub use reason::Reason;
+pub use ruling::{Ruling, Scope};
 pub use spiffe::{SpiffeId, SpiffeIdError};
 pub use transport::{Mode, PeerStatus, Transport};
+pub use words::UnknownWord;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use crate::{Labels, Meta, Mode, PortModes, selects};
+use crate::{Labels, Meta, Mode, selects};
 
 /// A `PeerAuthentication` whose contents make sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,11 +84,14 @@ impl PeerAuthentication {
         self.mode
     }
 
-    /// The modes of a workload that this policy wins, given what wider scopes say.
-    pub(crate) fn port_modes(&self, inherited: Mode) -> PortModes {
-        let default = self.mode.or(inherited);
-        let ports = self.ports.iter().map(|(port, mode)| (*port, mode.or(default)));
-        PortModes { default, ports: ports.filter(|(_, mode)| *mode != default).collect() }
+    /// What it says of one container port by itself.
+    pub(crate) fn port_mode(&self, port: u16) -> ModeSetting {
+        self.ports.get(&port).copied().unwrap_or_default()
+    }
+
+    /// The ports of which it says something by themselves.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        self.ports.keys().copied()
     }
 }
 
@@ -100,11 +103,11 @@ fn port_setting((port, mode): (String, ModeSetting)) -> Result<(u16, ModeSetting
 }
 
 impl ModeSetting {
-    /// The mode that is set, else the inherited one.
-    pub const fn or(self, inherited: Mode) -> Mode {
+    /// The mode, where one is set.
+    pub(crate) const fn set(self) -> Option<Mode> {
         match self {
-            Self::Unset => inherited,
-            Self::Set(mode) => mode,
+            Self::Unset => None,
+            Self::Set(mode) => Some(mode),
         }
     }
 }

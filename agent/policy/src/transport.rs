@@ -1,6 +1,6 @@
 //! The words of a decision.
 
-use std::fmt;
+use crate::words::words;
 
 /// A `PeerAuthentication` mode, resolved for one workload and container port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,33 +40,6 @@ pub enum Transport {
     Tls,
 }
 
-macro_rules! words {
-    ($type:ty { $($variant:path => $word:literal),+ $(,)? }) => {
-        impl $type {
-            /// The word for it in logs, metrics and the command line.
-            pub const fn as_str(self) -> &'static str {
-                match self { $($variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-words!(Mode { Self::Strict => "STRICT", Self::Permissive => "PERMISSIVE", Self::Disable => "DISABLE" });
-words!(PeerStatus {
-    Self::None => "none",
-    Self::Sidecar => "sidecar",
-    Self::Hbone => "hbone",
-    Self::External => "external",
-});
-words!(Transport {
-    Self::Plaintext => "plaintext",
-    Self::Hbone => "hbone",
-    Self::Sidecar => "sidecar",
-    Self::Tls => "tls",
-});
+words!(Mode { Strict => "STRICT", Permissive => "PERMISSIVE", Disable => "DISABLE" });
+words!(PeerStatus { None => "none", Sidecar => "sidecar", Hbone => "hbone", External => "external" });
+words!(Transport { Plaintext => "plaintext", Hbone => "hbone", Sidecar => "sidecar", Tls => "tls" });

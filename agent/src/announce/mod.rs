@@ -66,7 +66,7 @@ impl Announcer {
             let again = until(self.plan.next());
             tokio::select! {
                 Some((patch, outcome, said)) = patches.next() => self.ended(patch, &outcome, said),
-                changed = standing.changed(), if !is_ending => is_ending = changed.is_err(),
+                stood = standing.changed(), if !is_ending => is_ending = stood.is_err(),
                 Ok(()) = changes.changed() => tokio::time::sleep(TOGETHER).await,
                 () = again => {}
             }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Error,
     api::{Patch as Body, PatchParams},
+    core::Status,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -28,7 +29,7 @@ pub(super) async fn apply(client: Client, patch: &Patch) -> (Outcome, Option<Str
     }
 }
 
-/// The UID is a precondition: another pod of that name is not touched (409).
+/// The UID is a precondition: another pod of that name is not touched.
 fn body(patch: &Patch) -> Value {
     let value = patch.captured.then_some("true");
     json!({ "metadata": { "uid": &*patch.id.uid, "annotations": { CAPTURED: value } } })
@@ -41,15 +42,21 @@ fn outcome(error: &Error) -> Outcome {
     let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     match status.code {
         404 | 409 => Outcome::Gone,
+        422 if is_another_pod(status) => Outcome::Gone,
         401 | 408 | 429 | 500.. => Outcome::Away((asked > 0).then(|| Duration::from_secs(u64::from(asked)))),
         _ => Outcome::Refused,
     }
 }
 
+/// A patch that names another UID is taken for an attempt to change it (`ValidateObjectMetaAccessorUpdate`,
+/// k8s.io/apimachinery).
+fn is_another_pod(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.field == "metadata.uid")
+}
+
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
     use crate::{announce::plan::PodId, cluster::PodRef};
 
@@ -77,6 +84,16 @@ mod tests {
         ] {
             let status = Status::failure("", "").with_code(code);
             assert_eq!(outcome(&Error::Api(status.boxed())), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_uid_that_cannot_be_changed_is_that_of_another_pod() {
+        for (field, expected) in [("metadata.uid", Outcome::Gone), ("metadata.annotations", Outcome::Refused)]
+        {
+            let status = json!({ "code": 422, "details": { "causes": [{ "field": field }] } });
+            let status: Status = serde_json::from_value(status).unwrap();
+            assert_eq!(outcome(&Error::Api(status.boxed())), expected, "{field}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Outage(AtomicBool);
 
 impl Outage {
     /// It failed: a person should look, but not at each failure.
-    pub(super) fn failed(&self, what: &str, error: &(dyn Error + 'static)) {
+    pub(super) fn failed(&self, what: &str, error: &dyn Error) {
         let error = with_sources(error);
         if self.0.swap(true, Ordering::Relaxed) {
             tracing::debug!(error, "still failing: {what}");

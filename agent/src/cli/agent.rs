@@ -19,6 +19,8 @@ pub(crate) struct AgentOptions {
     pub(crate) node: String,
     /// The node's cgroup; none means the root of the mounted hierarchy.
     pub(crate) cgroup_root: Option<PathBuf>,
+    /// The kubelet's cgroup; none means the one that is found by its name.
+    pub(crate) kubelet_cgroup: Option<PathBuf>,
     /// Where the agent learns of the cluster.
     pub(crate) source: Source,
     /// Who signs certificates.
@@ -84,6 +86,11 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::value("cgroup-root", "DIR", "the node's cgroup v2 [default: where it is mounted]"),
     Flag::value(
+        "kubelet-cgroup",
+        "DIR",
+        "the kubelet's cgroup v2, whose probes STRICT pods accept [default: kubelet.service or kubelet, where it is found]",
+    ),
+    Flag::value(
         "kubeconfig",
         "FILE",
         "the API server to follow [default: that of the cluster the agent runs in]",
@@ -144,6 +151,7 @@ impl AgentOptions {
                 .map_or_else(|| status::socket_of(&node), PathBuf::from),
             node,
             cgroup_root: given.take_os("cgroup-root").map(PathBuf::from),
+            kubelet_cgroup: given.take_os("kubelet-cgroup").map(PathBuf::from),
             source,
             issuer,
             trust_domain: given.take("trust-domain", name),

@@ -107,6 +107,11 @@ impl Given {
         self.values.remove(name)
     }
 
+    /// Whether a flag was given and not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// Whether a flag without a value was given.
     pub(crate) fn take_switch(&mut self, name: &'static str) -> bool {
         self.values.remove(name).is_some()

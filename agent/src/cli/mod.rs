@@ -3,6 +3,7 @@
 mod agent;
 mod ca;
 mod detach;
+mod explain;
 mod flags;
 mod status;
 mod values;
@@ -14,6 +15,7 @@ pub(crate) use self::{
     agent::{AgentOptions, IssuerOptions, Source},
     ca::CaOptions,
     detach::DetachOptions,
+    explain::{ExplainFormat, ExplainOptions, ExplainSource},
     status::{Output, StatusOptions},
     values::LogFormat,
 };
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Ca(Box<CaOptions>),
     /// Ask a running agent how it is.
     Status(StatusOptions),
+    /// Say how a connection would go, and why.
+    Explain(ExplainOptions),
     /// Remove what an agent left in the kernel.
     Detach(DetachOptions),
 }
@@ -69,6 +73,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Ask the running agent how it is; the exit status is 1 when something needs a person",
         flags: status::FLAGS,
         parse: |given| StatusOptions::parse(given).map(Command::Status),
+    },
+    Subcommand {
+        name: "explain",
+        about: "Say how a connection would go, and why; the exit status is 2 when that cannot be said",
+        flags: explain::FLAGS,
+        parse: |given| ExplainOptions::parse(given).map(Command::Explain),
     },
     Subcommand {
         name: "detach",
@@ -119,7 +129,7 @@ fn help() -> String {
          Usage: culvert COMMAND [FLAGS]\n\n\
          Commands:\n{}\n\n\
          `culvert COMMAND --help` lists a command's flags.\n\
-         Exit status: 0 done, 1 failed, 64 the command line is wrong.\n",
+         Exit status: 0 done, 1 failed, 2 the question has no answer, 64 the command line is wrong.\n",
         lines.collect::<Vec<_>>().join("\n")
     )
 }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use culvert_policy::ClientTls;
+use culvert_policy::{Demand, Labels, Meta};
 
 use super::{
     Index,
@@ -13,31 +13,29 @@ use super::{
     model::{EndpointSlice, Service, ServiceEntry},
 };
 
-/// What the names of an address say of one port of it.
-#[derive(Debug, Default)]
-pub(super) struct Called {
+/// What the names of an endpoint say of one port of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Called<'a> {
     /// What a rule demands.
-    pub(super) rule: Option<ClientTls>,
-    /// Whether all that it may be called by is outside the mesh.
-    pub(super) external: bool,
+    pub(super) demand: Option<Demand<'a>>,
+    /// The first of its names, where all of them are outside the mesh.
+    pub(super) external: Option<&'a Meta>,
 }
 
 impl Index {
     /// What clients of a namespace are told of an address that they call directly. Of several hosts that it serves, the
     /// oldest for which a rule decides counts.
-    pub(super) fn called(
-        &self,
-        client_namespace: &str,
-        address: SocketAddr,
-        labels: &culvert_policy::Labels,
-    ) -> Called {
+    pub(super) fn called(&self, client_namespace: &str, address: SocketAddr, labels: &Labels) -> Called<'_> {
         let mut doors = self.aliases(address);
         doors.sort_by_key(|door| door.host().meta());
-        let views = doors.iter().filter_map(|door| Some((door, self.view(client_namespace, door.host())?)));
-        let views: Vec<_> = views.collect();
+        let told = doors
+            .into_iter()
+            .filter_map(|door| Some(self.view(client_namespace, door.host())?.called(door, labels)));
+        let told: Vec<Called<'_>> = told.collect();
+        let are_outside = told.iter().all(|called| called.external.is_some());
         Called {
-            rule: views.iter().find_map(|(door, view)| view.tls(door.number(), labels)),
-            external: !views.is_empty() && views.iter().all(|(_, view)| view.external),
+            demand: told.iter().find_map(|called| called.demand),
+            external: told.first().filter(|_| are_outside).and_then(|called| called.external),
         }
     }
 

@@ -5,11 +5,12 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use culvert_policy::{Choice, Reason, Transport};
+use culvert_policy::Transport;
 
 use super::{
     Destination, Index, KernelVerdict, PodRef,
     backends::Backend,
+    decide::Way,
     host::{Door, Host, Namespaces, View},
 };
 
@@ -54,18 +55,14 @@ impl Index {
     /// The first of these backends for whose sake calls to a host's own address are captured: where there is none, the
     /// rest of them is kube-proxy's, as ever.
     pub(super) fn capturing_backend<'a>(
-        &self,
-        views: &[View<'_>],
-        door: Door<'_>,
+        &'a self,
+        views: &[View<'a>],
+        door: Door<'a>,
         backends: impl IntoIterator<Item = Backend<'a>>,
     ) -> Option<Backend<'a>> {
-        backends.into_iter().find(|backend| {
-            views.iter().any(|view| {
-                let peer = self.backend_peer(backend);
-                let rule = view.tls(door.number(), peer.labels());
-                !is_plaintext(self.choose(&peer.seen_as(view.external, rule), rule))
-            })
-        })
+        let mut backends = backends.into_iter();
+        backends
+            .find(|backend| views.iter().any(|view| !self.backend_way(view, door, backend).is_plaintext()))
     }
 
     /// An address is captured on all ports or on none, but for those that a policy or a name singles out.
@@ -77,11 +74,11 @@ impl Index {
         if namespaces.is_empty() {
             return Vec::new();
         }
-        let default = verdict(is_plaintext(self.choose_default(address)));
+        let default = verdict(self.default_way(address).is_plaintext());
         let special = self.special_ports(address).into_iter().map(|port| {
             let address = SocketAddr::new(address, port);
-            let mut choices = namespaces.iter().map(|namespace| self.choose_direct(namespace, address).1);
-            (Some(port), verdict(choices.all(is_plaintext)))
+            let mut ways = namespaces.iter().map(|namespace| self.direct_way(namespace, address));
+            (Some(port), verdict(ways.all(|way| way.is_plaintext())))
         });
         let mut entries: Vec<_> = special.filter(|(_, verdict)| *verdict != default).collect();
         if default == KernelVerdict::Capture {
@@ -96,8 +93,10 @@ impl Index {
     }
 }
 
-fn is_plaintext(choice: Result<Choice, Reason>) -> bool {
-    choice.is_ok_and(|choice| choice.transport == Transport::Plaintext)
+impl Way<'_> {
+    fn is_plaintext(&self) -> bool {
+        self.choice.is_ok_and(|choice| choice.transport == Transport::Plaintext)
+    }
 }
 
 const fn verdict(plaintext: bool) -> KernelVerdict {

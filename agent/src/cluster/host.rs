@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use culvert_policy::{ClientTls, HostPattern, HostRules, Labels, Meta};
+use culvert_policy::{HostPattern, HostRules, Labels, Meta};
 
 use super::{
     Index,
+    aliases::Called,
     model::{EntryPort, NamespacedName, Service, ServiceEntry, ServicePort},
 };
 
@@ -38,7 +39,7 @@ pub(super) enum Door<'a> {
 pub(super) struct View<'a> {
     /// For each of its names that has any, in the order of the names.
     rules: Vec<HostRules<'a>>,
-    pub(super) external: bool,
+    external: bool,
 }
 
 impl<'a> Host<'a> {
@@ -100,11 +101,14 @@ impl<'a> Door<'a> {
     }
 }
 
-impl View<'_> {
-    /// What rules say of a port of the host, at an endpoint with these labels. Of several names the first with a rule
+impl<'a> View<'a> {
+    /// What it says of a port of the host, at an endpoint with these labels. Of several names the first with a rule
     /// that decides counts.
-    pub(super) fn tls(&self, port: u16, labels: &Labels) -> Option<ClientTls> {
-        self.rules.iter().find_map(|rules| rules.tls(port, labels))
+    pub(super) fn called(&self, door: Door<'a>, labels: &Labels) -> Called<'a> {
+        Called {
+            demand: self.rules.iter().find_map(|rules| rules.demand(door.number(), labels)),
+            external: self.external.then(|| door.host().meta()),
+        }
     }
 }
 

@@ -54,6 +54,7 @@ impl Index {
     }
 
     /// Adds an object, or replaces the one of that kind and name. An object that says what was known changes nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "the index keeps it")]
     pub fn apply(&mut self, object: Object) {
         let old = self.files.get(&object.key());
         if old.as_ref() != Some(&object.0) {

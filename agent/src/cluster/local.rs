@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Index, LocalPod, PodRef,
+    Captured, Index, LocalPod, PodRef,
     model::{Phase, Pod},
     workload::Workload,
 };
@@ -39,6 +39,14 @@ impl Index {
     pub fn not_enrollable(&self, node: &str) -> Vec<(PodRef, NotEnrollable)> {
         let pods = self.wishing(node);
         pods.filter_map(|pod| Some((pod.reference(), not_enrollable(pod)?))).collect()
+    }
+
+    /// Whether a pod's connections are captured, by what is written on it or its namespace.
+    pub fn is_enrolled(&self, pod: &PodRef) -> bool {
+        self.pod(pod).is_some_and(|pod| {
+            let is_wished = self.settings.captured == Captured::ByWish && self.wishes_capture(pod);
+            pod.phase != Phase::Ended && !pod.host_network && (pod.captured || is_wished)
+        })
     }
 
     /// All pods of a node, and whether it is written on each that its capture stands.

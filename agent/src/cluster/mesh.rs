@@ -71,20 +71,20 @@ impl MeshConfig {
         let read: Option<Self> = serde_saphyr::from_str(yaml)
             .map_err(|error| MeshConfigError::Unreadable(error.without_snippet().to_string()))?;
         let config = read.unwrap_or_default();
-        let aliases = config.trust_domain_aliases.iter().flatten();
+        let mut aliases = config.trust_domain_aliases.iter().flatten();
         let own = written(config.trust_domain.as_ref());
         own.map_or(Ok(()), |own| check("trustDomain", own))?;
-        aliases.map(|alias| check("trustDomainAliases", alias)).collect::<Result<(), _>>()?;
+        aliases.try_for_each(|alias| check("trustDomainAliases", alias))?;
         Ok(config)
     }
 }
 
-fn check(field: &'static str, found: &String) -> Result<(), MeshConfigError> {
+fn check(field: &'static str, found: &str) -> Result<(), MeshConfigError> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     if !found.is_empty() && found.bytes().all(is_name) {
         return Ok(());
     }
-    Err(MeshConfigError::TrustDomain { field, found: found.clone() })
+    Err(MeshConfigError::TrustDomain { field, found: found.to_owned() })
 }
 
 /// Protocol buffers do not tell an empty string from an absent one.

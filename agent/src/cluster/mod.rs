@@ -5,6 +5,7 @@
 
 mod aliases;
 mod backends;
+mod causes;
 mod changes;
 mod decide;
 mod decode;
@@ -21,10 +22,12 @@ pub mod manifests;
 mod mesh;
 mod model;
 mod multimap;
+mod names;
 mod namespaced;
 mod object;
 mod peers;
 mod problem;
+mod prospects;
 mod route;
 mod settings;
 mod sources;
@@ -32,6 +35,7 @@ mod sources;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unanswerable;
 pub mod watch;
 mod workload;
 
@@ -39,6 +43,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use culvert_policy::SpiffeId;
 
+pub use causes::Cause;
 pub use culvert_policy::{Admission, PortModes};
 pub use decode::{Rejected, decode, decode_json};
 pub use handle::Cluster;
@@ -46,11 +51,13 @@ pub use index::Index;
 pub use local::{Announcement, NotEnrollable};
 pub use mesh::{MeshConfig, MeshConfigError, Overrides};
 pub use object::{Kind, Object, ObjectKey};
-pub use peers::{PeerChange, PeerTable};
+pub use peers::{PeerChange, PeerTable, SidecarChange};
 pub use problem::{Problem, Subject};
+pub use prospects::{Prospect, Prospects};
 pub use route::{Route, Verdict};
 pub use settings::{Captured, Settings, TlsVersion};
 pub use sources::{WatchState, WatchStatus};
+pub use unanswerable::Unanswerable;
 
 /// A pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use culvert_policy::{Choice, PeerStatus, Reason, SpiffeId, Transport};
+use culvert_policy::{PeerStatus, Reason, SpiffeId, Transport};
 
 use super::{
     Index, PodRef,
-    decide::Peer,
+    decide::Way,
     host::{Door, View},
     workload::Workload,
 };
@@ -53,12 +53,12 @@ impl Index {
         }
     }
 
-    fn is_own_address(&self, client: &PodRef, address: SocketAddr) -> bool {
+    pub(super) fn is_own_address(&self, client: &PodRef, address: SocketAddr) -> bool {
         self.pod(client).is_some_and(|pod| pod.addresses.contains(address.ip()))
     }
 
     /// The host whose own address this is for clients of a namespace.
-    fn door_at(&self, client_namespace: &str, origin: SocketAddr) -> Option<(Door<'_>, View<'_>)> {
+    pub(super) fn door_at(&self, client_namespace: &str, origin: SocketAddr) -> Option<(Door<'_>, View<'_>)> {
         let mut hosts = self.files.hosts_by_address.get(&origin.ip()).filter_map(|host| self.host(host));
         hosts.find_map(|host| Some((host.door(origin.port())?, self.view(client_namespace, host)?)))
     }
@@ -77,33 +77,29 @@ impl Index {
         if self.is_own_address(client, backend.address) {
             return self_call(client, backend.address);
         }
-        let peer = self.backend_peer(&backend);
-        let rule = view.tls(door.number(), peer.labels());
-        let peer = peer.seen_as(view.external, rule);
-        self.peer_route(backend.address, &peer, self.choose(&peer, rule))
+        self.way_route(&self.backend_way(view, door, &backend))
     }
 
     fn direct_route(&self, client: &PodRef, origin: SocketAddr) -> Route {
-        let (peer, choice) = self.choose_direct(&client.namespace, origin);
-        let mut route = self.peer_route(origin, &peer, choice);
-        if route.reason == Reason::PeerPlaintext && peer.workload.is_none() {
-            route.reason = Reason::UnknownAddress;
-        }
-        route
+        self.way_route(&self.direct_way(&client.namespace, origin))
     }
 
-    fn peer_route(&self, endpoint: SocketAddr, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> Route {
-        let (verdict, reason) = self.verdict(peer, choice);
-        let pod = peer.workload.and_then(Workload::pod);
-        Route { endpoint, peer: pod, status: peer.status, verdict, reason }
+    /// The route that a way is.
+    pub(super) fn way_route(&self, way: &Way<'_>) -> Route {
+        let (verdict, reason) = self.verdict(way);
+        let peer = way.peer.workload.and_then(Workload::pod);
+        Route { endpoint: way.endpoint, peer, status: way.status, verdict, reason }
     }
 
-    fn verdict(&self, peer: &Peer<'_>, choice: Result<Choice, Reason>) -> (Verdict, Reason) {
-        let (choice, identity) = match (choice, peer.workload.map(|workload| self.identity(workload))) {
-            (Err(reason), _) => return (Verdict::Refuse, reason),
-            (Ok(choice), identity) => (choice, identity),
+    fn verdict(&self, way: &Way<'_>) -> (Verdict, Reason) {
+        let choice = match way.choice {
+            Ok(choice) => choice,
+            Err(reason) => return (Verdict::Refuse, reason),
         };
-        match (choice.transport, identity) {
+        match (choice.transport, way.peer.workload.map(|workload| self.identity(workload))) {
+            (Transport::Plaintext, None) if choice.reason == Reason::PeerPlaintext => {
+                (Verdict::Plaintext, Reason::UnknownAddress)
+            }
             (Transport::Plaintext, _) => (Verdict::Plaintext, choice.reason),
             (Transport::Hbone, Some(identity)) => (Verdict::Hbone(identity), choice.reason),
             (Transport::Sidecar, Some(identity)) => (Verdict::Sidecar(identity), choice.reason),

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use culvert_policy::{Labels, PeerStatus, PortModes, SpiffeId};
+use culvert_policy::{Labels, PeerStatus, PortModes, Ruling, SpiffeId};
 
 use super::{
     Captured, Index, PodRef,
@@ -13,15 +13,16 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Workload<'a> {
     Pod(&'a Pod),
-    /// A `WorkloadEntry`, or an endpoint that a `ServiceEntry` lists.
     Entry(&'a WorkloadEntry),
+    /// An endpoint that a `ServiceEntry` lists.
+    Listed(&'a WorkloadEntry),
 }
 
 impl<'a> Workload<'a> {
     pub(super) fn labels(self) -> &'a Labels {
         match self {
             Self::Pod(pod) => &pod.labels,
-            Self::Entry(entry) => &entry.labels,
+            Self::Entry(entry) | Self::Listed(entry) => &entry.labels,
         }
     }
 
@@ -29,21 +30,21 @@ impl<'a> Workload<'a> {
     pub(super) fn pod(self) -> Option<PodRef> {
         match self {
             Self::Pod(pod) => Some(pod.reference()),
-            Self::Entry(_) => None,
+            Self::Entry(_) | Self::Listed(_) => None,
         }
     }
 
     fn namespace(self) -> &'a Arc<str> {
         match self {
             Self::Pod(pod) => &pod.meta.namespace,
-            Self::Entry(entry) => &entry.meta.namespace,
+            Self::Entry(entry) | Self::Listed(entry) => &entry.meta.namespace,
         }
     }
 
     fn service_account(self) -> &'a Arc<str> {
         match self {
             Self::Pod(pod) => &pod.service_account,
-            Self::Entry(entry) => &entry.service_account,
+            Self::Entry(entry) | Self::Listed(entry) => &entry.service_account,
         }
     }
 }
@@ -61,8 +62,9 @@ impl Index {
     /// Who has this address: a pod, or else a `WorkloadEntry`, or else an endpoint of the oldest `ServiceEntry` that
     /// lists it.
     pub(super) fn workload_at(&self, address: IpAddr) -> Option<Workload<'_>> {
-        let entry = || self.workload_entry_at(address).or_else(|| self.listed_at(address));
-        self.peer_at(address).map(Workload::Pod).or_else(|| entry().map(Workload::Entry))
+        let pod = self.peer_at(address).map(Workload::Pod);
+        let entry = || self.workload_entry_at(address).map(Workload::Entry);
+        pod.or_else(entry).or_else(|| self.listed_at(address).map(Workload::Listed))
     }
 
     /// While an address passes from one pod to another both may claim it: the younger has it.
@@ -87,7 +89,7 @@ impl Index {
     /// What a workload can speak.
     pub(super) fn status(&self, workload: Workload<'_>) -> PeerStatus {
         match (workload, self.settings.captured) {
-            (Workload::Entry(entry), _) => entry.announced,
+            (Workload::Entry(entry) | Workload::Listed(entry), _) => entry.announced,
             (Workload::Pod(pod), _) if !pod.is_peer() => PeerStatus::None,
             (Workload::Pod(pod), Captured::ByWish) if self.wishes_capture(pod) => PeerStatus::Hbone,
             (Workload::Pod(pod), _) => pod.announced,
@@ -106,6 +108,11 @@ impl Index {
             namespace: workload.namespace().clone(),
             service_account: workload.service_account().clone(),
         }
+    }
+
+    /// The mode of one of its ports, and where it comes from; without a port, of those that no policy lists.
+    pub(super) fn ruling(&self, workload: Workload<'_>, port: Option<u16>) -> Ruling<'_> {
+        self.files.authentications.ruling(workload.namespace(), workload.labels(), port)
     }
 
     /// The modes of its ports.

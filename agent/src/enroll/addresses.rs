@@ -1,17 +1,14 @@
 //! The addresses that a pod has inside, asked of the kernel: they are there before the kubelet publishes them.
 
 use std::{
-    io::{self, Read as _},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
 };
 
-use crate::netns::Netns;
-
-/// The kernel answers at once; this only bounds a defect.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// As much as the kernel puts into one datagram (`NLMSG_GOODSIZE`, and more where the reader has room).
-const DATAGRAM: usize = 32 * 1024;
+use crate::{
+    netlink::{Attributes, truncated, u32_at},
+    netns::Netns,
+};
 
 /// An address of an interface, as rtnetlink(7) tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +30,14 @@ pub(super) enum Found {
 
 /// All addresses in a namespace.
 pub(super) fn configured(netns: &Netns) -> io::Result<Vec<Configured>> {
-    let mut socket = netns.route_socket()?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.send(&request())?;
     let mut all = Vec::new();
-    let mut datagram = vec![0; DATAGRAM];
-    loop {
-        let length = socket.read(&mut datagram)?;
-        if !take_messages(&datagram[..length], &mut all)? {
-            return Ok(all);
+    netns.netlink(libc::NETLINK_ROUTE)?.list(GET_ADDRESS, &[0; ADDRESS], |kind, body| {
+        if kind == NEW_ADDRESS {
+            all.extend(address(body)?);
         }
-    }
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Which of them are the pod's to the world.
@@ -66,48 +60,17 @@ impl Configured {
     }
 }
 
-/// `struct nlmsghdr`, then `struct ifaddrmsg`, all zero: addresses of each family and interface.
-fn request() -> Vec<u8> {
-    let length = u32::try_from(HEADER + ADDRESS).expect("a few bytes");
-    let mut request = Vec::with_capacity(HEADER + ADDRESS);
-    request.extend(length.to_ne_bytes());
-    request.extend(GET_ADDRESS.to_ne_bytes());
-    request.extend((FLAG_REQUEST | FLAG_DUMP).to_ne_bytes());
-    request.resize(HEADER + ADDRESS, 0);
-    request
-}
-
-/// Reads the messages of a datagram; false after the last one of the answer.
-fn take_messages(mut rest: &[u8], all: &mut Vec<Configured>) -> io::Result<bool> {
-    while !rest.is_empty() {
-        let length = usize::try_from(u32_at(rest, 0)?).map_err(io::Error::other)?;
-        let body = rest.get(HEADER..length).ok_or_else(truncated)?;
-        match u16_at(rest, 4)? {
-            DONE => return Ok(false),
-            ERROR => return Err(kernel_error(body)),
-            NEW_ADDRESS => all.extend(address(body)?),
-            _ => {}
-        }
-        rest = rest.get(aligned(length)..).unwrap_or_default();
-    }
-    Ok(true)
-}
-
 /// `struct ifaddrmsg` and its attributes. An IPv4 address of a point-to-point link has the peer's beside it.
 fn address(body: &[u8]) -> io::Result<Option<Configured>> {
-    let fixed = body.get(..ADDRESS).ok_or_else(truncated)?;
+    let (fixed, attributes) = body.split_at_checked(ADDRESS).ok_or_else(truncated)?;
     let (mut remote, mut local, mut flags) = (None, None, u32::from(fixed[2]));
-    let mut rest = &body[ADDRESS..];
-    while rest.len() >= ATTRIBUTE {
-        let length = usize::from(u16_at(rest, 0)?);
-        let value = rest.get(ATTRIBUTE..length).ok_or_else(truncated)?;
-        match u16_at(rest, 2)? {
+    for (kind, value) in Attributes(attributes) {
+        match kind {
             ATTRIBUTE_ADDRESS => remote = ip(value),
             ATTRIBUTE_LOCAL => local = ip(value),
             ATTRIBUTE_FLAGS => flags = u32_at(value, 0)?,
             _ => {}
         }
-        rest = rest.get(aligned(length)..).unwrap_or_default();
     }
     let interface = u32_at(fixed, 4)?;
     Ok(local.or(remote).map(|address| Configured { address, interface, scope: fixed[3], flags }))
@@ -119,43 +82,11 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
     v4().or_else(v6)
 }
 
-/// `struct nlmsgerr` begins with a negative error number.
-fn kernel_error(body: &[u8]) -> io::Error {
-    u32_at(body, 0).map_or_else(
-        |error| error,
-        |number| io::Error::from_raw_os_error(number.cast_signed().wrapping_neg()),
-    )
-}
-
-const fn aligned(length: usize) -> usize {
-    length.next_multiple_of(4)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> io::Result<u16> {
-    bytes.get(at..at + 2).and_then(|it| it.try_into().ok()).map(u16::from_ne_bytes).ok_or_else(truncated)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> io::Result<u32> {
-    bytes.get(at..at + 4).and_then(|it| it.try_into().ok()).map(u32::from_ne_bytes).ok_or_else(truncated)
-}
-
-fn truncated() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the kernel's list of addresses is cut short")
-}
-
-/// Sizes of `struct nlmsghdr`, `struct ifaddrmsg` and `struct rtattr` (linux/netlink.h, if_addr.h, rtnetlink.h).
-const HEADER: usize = 16;
+/// The size of `struct ifaddrmsg` (`linux/if_addr.h`). All zero, it asks for each family and interface.
 const ADDRESS: usize = 8;
-const ATTRIBUTE: usize = 4;
 
 const GET_ADDRESS: u16 = libc::RTM_GETADDR;
 const NEW_ADDRESS: u16 = libc::RTM_NEWADDR;
-/// `NLMSG_ERROR` and `NLMSG_DONE`, `NLM_F_REQUEST` and `NLM_F_DUMP`, linux/netlink.h.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const FLAG_REQUEST: u16 = 1;
-const FLAG_DUMP: u16 = 0x300;
-
 const ATTRIBUTE_ADDRESS: u16 = libc::IFA_ADDRESS;
 const ATTRIBUTE_LOCAL: u16 = libc::IFA_LOCAL;
 /// `IFA_FLAGS`: all the flags, of which `ifaddrmsg` has room for eight.
@@ -208,16 +139,5 @@ mod tests {
         let loopback: IpAddr = Ipv4Addr::LOCALHOST.into();
         assert!(all.iter().any(|it| it.address == loopback && it.interface == LOOPBACK), "{all:?}");
         assert!(all.iter().all(|it| it.address != loopback || !it.is_global()));
-    }
-
-    #[test]
-    fn a_message_that_is_cut_short_is_an_error() {
-        let whole = request();
-        for length in 1..whole.len() {
-            assert!(take_messages(&whole[..length], &mut Vec::new()).is_err(), "{length}");
-        }
-        let mut zero = whole;
-        zero[..4].fill(0);
-        assert!(take_messages(&zero, &mut Vec::new()).is_err(), "a length of zero would never end");
     }
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, LocalPod, PodRef, PortModes},
+    enforce::Served,
     identity::Workload,
     kernel::{ControlMaps, LoadError, MapsError, PinError},
     netns::Netns,
@@ -99,6 +100,8 @@ pub struct Enrolled {
     addresses: Vec<IpAddr>,
     sandbox: Sandbox,
     listeners: Vec<SocketAddr>,
+    /// All ports that the agent listens on in the pod, but for HBONE's.
+    own: Vec<SocketAddr>,
     /// What of its policy is in the kernel.
     modes: Option<PortModes>,
     workload: Arc<Workload>,
@@ -122,10 +125,13 @@ impl Enrolled {
         let unclaimed = addresses.iter().filter(|address| !wish.addresses.contains(address));
         unclaimed.copied().try_for_each(|address| no_strangers(&wish.pod, address, others, parts))?;
         let listeners = Listeners::open(sandbox.netns(), &addresses)?;
+        let outbound = listeners.outbound_addresses().map_err(EnrolError::Address)?;
+        let steered = listeners.steered_addresses().map_err(EnrolError::Address)?;
         let pod = Self {
             wish: wish.clone(),
             addresses,
-            listeners: listeners.outbound_addresses().map_err(EnrolError::Address)?,
+            own: outbound.iter().copied().chain(steered).collect(),
+            listeners: outbound,
             modes: None,
             workload: parts.identities.workload(&wish.identity),
             since: SystemTime::now(),
@@ -142,7 +148,7 @@ impl Enrolled {
     /// The order is the point: policy stands before the listeners are known, and the listeners are served before the
     /// kernel sends anything to them, which [`Self::capture`] has it do.
     pub(super) fn serve(mut self, listeners: Listeners, parts: &mut Parts) -> Result<Self, EnrolError> {
-        if let Err(error) = self.enforce(parts) {
+        if let Err(error) = self.enforce(&listeners, parts) {
             self.lift(parts)?;
             return Err(error);
         }
@@ -153,6 +159,7 @@ impl Enrolled {
             addresses: self.addresses.clone(),
             outbound: listeners.outbound,
             inbound: listeners.inbound,
+            steered: listeners.steered,
             hbone_port: tunnel::HBONE_PORT,
         });
         Ok(self)
@@ -170,6 +177,7 @@ impl Enrolled {
             tracing::warn!(pod = %self.wish.pod, %error, "its sk_lookup program stays attached");
         }
         parts.maps.set_ports(&self.addresses, None, &[])?;
+        self.addresses.iter().try_for_each(|&address| parts.maps.inbound().close_door(address))?;
         parts.maps.remove_origins(netns)
     }
 
@@ -227,22 +235,33 @@ impl Enrolled {
         self.sandbox.is_alive()
     }
 
-    /// Brings the modes of its ports up to date in the kernel.
+    /// Brings the modes of its ports up to date in the kernel; true if they are other ones now.
     pub(super) fn update_ports(
         &mut self,
         cluster: &Cluster,
         maps: &mut ControlMaps,
-    ) -> Result<(), MapsError> {
+    ) -> Result<bool, MapsError> {
         let modes = cluster.read().port_modes(&self.wish.pod);
-        if self.modes.as_ref() != Some(&modes) {
+        let changed = self.modes.as_ref() != Some(&modes);
+        if changed {
             self.modes = None;
-            maps.set_ports(&self.addresses, Some(&modes), &self.listeners)?;
+            maps.set_ports(&self.addresses, Some(&modes), &self.own)?;
             self.modes = Some(modes);
         }
-        Ok(())
+        Ok(changed)
     }
 
-    fn enforce(&mut self, parts: &mut Parts) -> Result<(), EnrolError> {
+    /// As its open connections are judged.
+    pub(super) fn served(&self) -> Served {
+        Served { pod: self.wish.pod.clone(), netns: self.netns().clone(), addresses: self.addresses.clone() }
+    }
+
+    fn enforce(&mut self, listeners: &Listeners, parts: &mut Parts) -> Result<(), EnrolError> {
+        let inbound = parts.maps.inbound();
+        listeners.all().try_for_each(|listener| inbound.own(listener))?;
+        for (&address, door) in self.addresses.iter().zip(&listeners.steered) {
+            inbound.open_door(address, door)?;
+        }
         self.update_ports(&parts.cluster, &mut parts.maps)?;
         let link = parts.programs.attach_pod(self.netns())?;
         parts.pins.pin_pod(self.netns().cookie(), link.into_link())?;

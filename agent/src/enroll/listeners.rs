@@ -40,13 +40,15 @@ pub enum ListenError {
     },
 }
 
-/// A pod's listeners: of each of its addresses, one for its own connections and one for HBONE.
+/// A pod's listeners: of each of its addresses, one for its own connections, one for HBONE and one for sidecars.
 #[derive(Debug)]
 pub struct Listeners {
     /// Where the kernel sends what the pod's applications connect. The kernel chose the ports.
     pub outbound: Vec<TcpListener>,
     /// Where peers' agents connect, on port 15008.
     pub inbound: Vec<TcpListener>,
+    /// Where the kernel steers what sidecars send to the pod's applications. The kernel chose the ports.
+    pub steered: Vec<TcpListener>,
 }
 
 impl Listeners {
@@ -55,13 +57,27 @@ impl Listeners {
         let open = |port| -> Result<Vec<TcpListener>, ListenError> {
             addresses.iter().map(|&address| listen(netns, SocketAddr::new(address, port))).collect()
         };
-        Ok(Self { inbound: open(HBONE_PORT).map_err(port_taken)?, outbound: open(0)? })
+        Ok(Self { inbound: open(HBONE_PORT).map_err(port_taken)?, outbound: open(0)?, steered: open(0)? })
     }
 
     /// Where the kernel has to send the pod's connections.
     pub fn outbound_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.outbound.iter().map(TcpListener::local_addr).collect()
+        addresses(&self.outbound)
     }
+
+    /// Where it has to send what sidecars send to the pod.
+    pub fn steered_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        addresses(&self.steered)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &TcpListener> {
+        self.outbound.iter().chain(&self.inbound).chain(&self.steered)
+    }
+}
+
+fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 fn listen(netns: &Netns, address: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -3,6 +3,8 @@
 mod addresses;
 mod cgroup;
 mod enrolled;
+mod kubelet;
+mod leaving;
 mod listeners;
 mod release;
 mod report;
@@ -26,15 +28,18 @@ use tracing::{debug, info, warn};
 pub use self::{
     cgroup::PodCgroups,
     enrolled::{EnrolError, Enrolled},
+    kubelet::KubeletCgroup,
+    leaving::HEARSAY,
     listeners::{ListenError, Listeners},
     report::{
         AttachedProgram, EnrolReport, EnrolledReport, NotEnrollableReport, Stand, Standing, WaitingReport,
     },
     sandbox::{Sandbox, SandboxError},
 };
-use self::{waiting::Waiting, wake::Wake};
+use self::{leaving::Leaving, waiting::Waiting, wake::Wake};
 use crate::{
     cluster::{Cluster, LocalPod, NotEnrollable, PeerTable, PodRef},
+    enforce::Enforcer,
     identity::Identities,
     kernel::{ControlMaps, LoadError, MapsError, NodeLinks, PinError, Pins, Programs},
     tunnel::Workers,
@@ -58,6 +63,10 @@ pub struct Parts {
     pub cluster: Cluster,
     /// Who serves the listeners.
     pub workers: Workers,
+    /// Who closes what policy no longer accepts.
+    pub enforcer: Enforcer,
+    /// Whose probes reach `STRICT` pods.
+    pub kubelet: KubeletCgroup,
 }
 
 /// The agent could not start.
@@ -78,12 +87,15 @@ pub enum StartError {
 pub struct Enroller {
     parts: Parts,
     enrolled: BTreeMap<PodRef, Enrolled>,
+    /// Enrolled pods that do not wish to be any more.
+    leaving: BTreeMap<PodRef, Leaving>,
     /// Enrolled pods whose policy did not fit into the kernel.
     problems: BTreeMap<PodRef, String>,
     waiting: BTreeMap<PodRef, Waiting>,
     hopeless: BTreeMap<PodRef, NotEnrollable>,
     peers: PeerTable,
     peers_overflowed: bool,
+    sidecars_overflowed: bool,
     /// A sandbox began or ended.
     events: Arc<Notify>,
     certificates: watch::Receiver<u64>,
@@ -97,11 +109,13 @@ impl Enroller {
             certificates: parts.identities.changed(),
             parts,
             enrolled: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             problems: BTreeMap::new(),
             waiting: BTreeMap::new(),
             hopeless: BTreeMap::new(),
             peers: PeerTable::default(),
             peers_overflowed: false,
+            sidecars_overflowed: false,
             events: Arc::default(),
             standing: watch::Sender::default(),
         }
@@ -113,7 +127,7 @@ impl Enroller {
         let Parts { programs, maps, cgroup_root, .. } = &mut self.parts;
         let links = programs.attach(cgroup_root)?;
         introduce(maps)?;
-        maps.beat()?;
+        self.beat()?;
         Ok(links)
     }
 
@@ -133,12 +147,13 @@ impl Enroller {
     pub async fn follow(&mut self, now: Instant) -> Result<(), MapsError> {
         let (wanted, hopeless) = self.wishes();
         self.tell_hopeless(hopeless);
-        self.release_unwanted(&wanted).await?;
+        let back = self.part(&wanted, now)?;
+        self.release_unwanted(&wanted, now).await?;
         self.waiting.retain(|pod, _| wanted.contains_key(pod));
         let new = self.serve_due(wanted, now).await?;
         self.update_ports()?;
         self.update_peers()?;
-        for pod in new {
+        for pod in back.into_iter().chain(new) {
             self.capture(&pod, now).await?;
         }
         self.publish();
@@ -148,15 +163,16 @@ impl Enroller {
     /// Comes when [`Self::follow`] has to be called again though the cluster did not change. A sandbox may have ended:
     /// see [`Self::release_ended`].
     pub async fn due(&mut self) {
-        let retry = self.waiting.values().map(Waiting::next).min();
-        let retry = async {
-            match retry {
-                Some(retry) => tokio::time::sleep_until(retry.into()).await,
+        let ends = self.leaving.values().map(|leaving| leaving.end());
+        let next = self.waiting.values().map(Waiting::next).chain(ends).min();
+        let next = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = retry => {}
+            () = next => {}
             () = self.events.notified() => {}
             Ok(()) = self.certificates.changed() => {}
         }
@@ -187,9 +203,13 @@ impl Enroller {
         &self.parts.maps
     }
 
-    /// A sign of life for the kernel.
+    /// A sign of life for the kernel, and a look whether the kubelet is another one.
     pub fn beat(&mut self) -> Result<(), MapsError> {
-        self.parts.maps.beat()
+        let Parts { maps, kubelet, .. } = &mut self.parts;
+        if let Some(kubelet) = kubelet.look() {
+            maps.inbound().set_kubelet(kubelet)?;
+        }
+        maps.beat()
     }
 
     /// Ends serving and hands back what has to be ended in order. Nobody's capture counts as standing any more.
@@ -250,6 +270,7 @@ impl Enroller {
         match pod.capture(&mut self.parts) {
             Ok(()) => {
                 info!(pod = %name, identity = %pod.wish().identity, "enrolled");
+                self.parts.enforcer.sweep(pod.served());
                 self.waiting.remove(name);
                 self.enrolled.insert(name.clone(), pod);
                 Ok(())
@@ -284,10 +305,15 @@ impl Enroller {
     }
 
     fn update_ports(&mut self) -> Result<(), MapsError> {
-        let Parts { cluster, maps, .. } = &mut self.parts;
+        let Parts { cluster, maps, enforcer, .. } = &mut self.parts;
         for (name, pod) in &mut self.enrolled {
             let problem = match pod.update_ports(cluster, maps) {
-                Ok(()) => None,
+                Ok(changed) => {
+                    if changed {
+                        enforcer.sweep(pod.served());
+                    }
+                    None
+                }
                 Err(error) if error.is_full() => Some(error.to_string()),
                 Err(error) => return Err(error),
             };
@@ -306,6 +332,15 @@ impl Enroller {
             );
         }
         self.peers_overflowed = overflowed;
+        self.update_sidecars()
+    }
+
+    fn update_sidecars(&mut self) -> Result<(), MapsError> {
+        let overflowed = self.parts.maps.inbound().update_sidecars(&self.peers.sidecar_changes())?;
+        if overflowed && !self.sidecars_overflowed {
+            warn!("the kernel's map of sidecars is full: what some of them send is taken for plaintext");
+        }
+        self.sidecars_overflowed = overflowed;
         Ok(())
     }
 
@@ -313,7 +348,8 @@ impl Enroller {
         self.certificates.borrow_and_update();
         let stand =
             |pod: &mut Enrolled| Stand { uid: pod.wish().uid.clone(), certified: pod.has_certificate() };
-        let now: Standing = self.enrolled.iter_mut().map(|(name, pod)| (name.clone(), stand(pod))).collect();
+        let staying = self.enrolled.iter_mut().filter(|(name, _)| !self.leaving.contains_key(*name));
+        let now: Standing = staying.map(|(name, pod)| (name.clone(), stand(pod))).collect();
         self.standing.send_if_modified(|told| {
             let changed = *told != now;
             *told = now;

@@ -1,6 +1,6 @@
 //! Leaving pods alone, so that nothing of them holds for who comes after.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use futures::future::join_all;
 use tracing::info;
@@ -22,9 +22,15 @@ impl Enroller {
     pub(super) async fn release_unwanted(
         &mut self,
         wanted: &BTreeMap<PodRef, LocalPod>,
+        now: Instant,
     ) -> Result<(), MapsError> {
+        let leaving = &self.leaving;
         let because = |(name, pod): (&PodRef, &mut Enrolled)| match wanted.get(name) {
-            None => Some((name.clone(), "it is gone, or opted out")),
+            None => match leaving.get(name) {
+                Some(leaving) if leaving.end() > now => None,
+                Some(_) => Some((name.clone(), "it opted out")),
+                None => Some((name.clone(), "it is gone")),
+            },
             Some(wish) if !pod.accepts(wish) => Some((name.clone(), "it changed")),
             Some(_) => None,
         };
@@ -47,6 +53,7 @@ impl Enroller {
             if let Some(pod) = self.enrolled.remove(&name) {
                 info!(pod = %name, because, "released");
                 self.problems.remove(&name);
+                self.leaving.remove(&name);
                 self.parts.maps.remove_pod(pod.netns().cookie())?;
                 released.push(pod);
             }

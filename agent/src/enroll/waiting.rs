@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn another_reason_is_a_new_beginning() {
-        let (last, now) = tried_for(Duration::from_secs(3600));
+        let (last, now) = tried_for(Duration::from_hours(1));
         let since = last.since;
         let waiting = Waiting::new(wish(), &SandboxError::Gone.into(), now, Some(last));
         assert_eq!(waiting.next() - now, SOONEST);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_the_cluster_says_anew_is_tried_at_once() {
-        let (waiting, now) = tried_for(Duration::from_secs(3600));
+        let (waiting, now) = tried_for(Duration::from_hours(1));
         assert!(!waiting.is_due(&wish(), now));
         let addresses = vec![std::net::Ipv4Addr::new(10, 0, 0, 7).into()];
         assert!(waiting.is_due(&LocalPod { addresses, ..wish() }, now));

@@ -21,7 +21,7 @@ use super::{Clock, Roots, clock::TlsClock};
 /// The application protocol of HBONE.
 pub(super) const ALPN_HBONE: &[u8] = b"h2";
 /// The application protocol of Istio sidecars, for streams whose protocol they do not know.
-pub(super) const ALPN_SIDECAR: &[u8] = b"istio";
+pub(crate) const ALPN_SIDECAR: &[u8] = b"istio";
 
 /// The name that rustls demands for a server. Servers are known by their SPIFFE id, and an address is never sent in
 /// the clear as SNI.

@@ -32,6 +32,7 @@ pub struct Workload {
     trust: Arc<Trust>,
     newest: Arc<Newest>,
     hbone_acceptor: Arc<ServerConfig>,
+    sidecar_acceptor: Arc<ServerConfig>,
     state: Mutex<State>,
 }
 
@@ -45,11 +46,13 @@ struct State {
 impl Workload {
     /// Without a certificate.
     pub(super) fn new(id: SpiffeId, trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Self {
-        let newest = Arc::new(Newest { certificate: watch::Sender::new(None), clock: clock.clone() });
+        let newest = Arc::new(Newest { certificate: watch::Sender::new(None), clock });
         let verifier = Arc::new(AnyWorkload(trust.clone()));
-        let hbone_acceptor = Arc::new(tls::server_config(clock, verifier, newest.clone(), ALPN_HBONE));
+        let acceptor =
+            |alpn| Arc::new(tls::server_config(newest.clock.clone(), verifier.clone(), newest.clone(), alpn));
+        let (hbone_acceptor, sidecar_acceptor) = (acceptor(ALPN_HBONE), acceptor(ALPN_SIDECAR));
         let state = Mutex::new(State { renewal: Renewal::first(), failing: None });
-        Self { id, trust, newest, hbone_acceptor, state }
+        Self { id, trust, newest, hbone_acceptor, sidecar_acceptor, state }
     }
 
     /// Who it is.
@@ -88,6 +91,11 @@ impl Workload {
     /// For the server's side of HBONE: every workload of the mesh is let in.
     pub fn hbone_acceptor(&self) -> Arc<ServerConfig> {
         self.hbone_acceptor.clone()
+    }
+
+    /// For the server's side of Istio sidecar mTLS: every workload of the mesh is let in.
+    pub fn sidecar_acceptor(&self) -> Arc<ServerConfig> {
+        self.sidecar_acceptor.clone()
     }
 
     /// For the client's side of HBONE, towards the server `expected` and no other.

@@ -23,6 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     events::Events,
+    inbound::InboundMaps,
     mirror::{Mirror, ignore_missing, is_full},
     peers::PeerMap,
 };
@@ -40,7 +41,7 @@ pub struct MapsError {
 }
 
 impl MapsError {
-    fn of(map: &'static str) -> impl Fn(MapError) -> Self {
+    pub(super) fn of(map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self { map, source }
     }
 
@@ -49,7 +50,7 @@ impl MapsError {
         is_full(&self.source)
     }
 
-    fn missing(map: &'static str) -> Self {
+    pub(super) fn missing(map: &'static str) -> Self {
         let source = MapError::InvalidName { name: map.to_owned() };
         Self { map, source }
     }
@@ -68,6 +69,7 @@ pub struct ControlMaps {
     ids: [u32; FILLED.len()],
     origins: MapData,
     clients: MapData,
+    inbound: InboundMaps,
     events: Option<MapData>,
     outcomes: PerCpuArray<MapData, u64>,
     lost_events: PerCpuArray<MapData, u64>,
@@ -87,6 +89,7 @@ impl ControlMaps {
             ports: Mirror::new(typed(ebpf, PORTS)?),
             origins: data(ebpf, ORIGINS)?,
             clients: data(ebpf, CLIENTS)?,
+            inbound: InboundMaps::take(ebpf)?,
             events: Some(data(ebpf, maps::EVENTS)?),
             outcomes: typed(ebpf, OUTCOMES)?,
             lost_events: typed(ebpf, LOST_EVENTS)?,
@@ -150,8 +153,13 @@ impl ControlMaps {
                 wanted.extend(modes.ports.iter().map(|(&port, &mode)| ((address, port), mode_word(mode))));
             }
         }
-        wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::STRICT)));
+        wanted.extend(listeners.iter().map(|listener| ((listener.ip(), listener.port()), port_mode::CLOSED)));
         self.ports.replace(addresses, wanted).map_err(MapsError::of(PORTS))
+    }
+
+    /// The maps that tell connections to the pods apart.
+    pub const fn inbound(&mut self) -> &mut InboundMaps {
+        &mut self.inbound
     }
 
     /// Forgets what connections of a pod were about to go where, as nobody will accept them any more.
@@ -237,7 +245,8 @@ fn id(data: &MapData, name: &'static str) -> Result<u32, MapsError> {
 const fn mode_word(mode: Mode) -> u32 {
     match mode {
         Mode::Strict => port_mode::STRICT,
-        Mode::Permissive | Mode::Disable => port_mode::OPEN,
+        Mode::Permissive => port_mode::PERMISSIVE,
+        Mode::Disable => port_mode::OPEN,
     }
 }
 
@@ -252,7 +261,7 @@ fn data(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, MapsError> {
     }
 }
 
-fn typed<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, MapsError>
+pub(super) fn typed<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, MapsError>
 where
     T: TryFrom<Map, Error = MapError>,
 {

@@ -2,6 +2,7 @@
 
 mod environment;
 mod events;
+mod inbound;
 mod log;
 mod maps;
 mod mirror;
@@ -11,6 +12,7 @@ mod programs;
 
 pub use environment::{EnvironmentError, Requirements};
 pub use events::Events;
+pub use inbound::InboundMaps;
 pub use log::KernelLog;
 pub use maps::{ControlMaps, MapFill, MapsError, WorkerMapIds, WorkerMaps};
 pub use pins::{BPFFS, PinError, Pins};

@@ -28,12 +28,17 @@ impl<O: Observer> PlaintextLog<O> {
         }
         // The pod may have gone between the connection's end and now.
         if let Some(pod) = self.cluster.read().pod_at(SocketAddr::from(event.local).ip()) {
-            let line = if event.direction == abi::Direction::Outbound as u32 {
-                self.outbound(event, pod)
-            } else {
-                self.inbound(event, pod)
-            };
-            self.observer.ended(&line);
+            self.observer.ended(&self.line(event, pod));
+        }
+    }
+
+    fn line(&self, event: &Event, pod: PodRef) -> Line {
+        if event.direction == abi::Direction::Outbound as u32 {
+            self.outbound(event, pod)
+        } else if event.direction == abi::Direction::Probe as u32 {
+            Line { reason: Reason::KubeletProbe, outcome: Outcome::Ok, ..self.inbound(event, pod) }
+        } else {
+            self.inbound(event, pod)
         }
     }
 
@@ -51,9 +56,14 @@ impl<O: Observer> PlaintextLog<O> {
     fn inbound(&self, event: &Event, pod: PodRef) -> Line {
         let (local, remote) = ends(event);
         let index = self.cluster.read();
-        let (Ok(reason) | Err(reason)) = index.admit_plaintext(&pod, local.port());
         let peer = index.pod_at(remote.ip());
-        Line { destination: Some(local), ..line(event, Direction::Inbound, pod, remote, reason, peer) }
+        // What is not admitted now was when it began, and was closed for it.
+        let (outcome, reason, detail) = match index.admit_plaintext(&pod, local.port()) {
+            Ok(reason) => (Outcome::Ok, reason, None),
+            Err(reason) => (Outcome::of(reason), reason, Some("policy changed".to_owned())),
+        };
+        let line = line(event, Direction::Inbound, pod, remote, reason, peer);
+        Line { destination: Some(local), outcome, detail, ..line }
     }
 }
 

@@ -5,9 +5,13 @@ use std::time::Duration;
 use culvert::{
     announce::{Announcer, Trouble},
     cluster::Cluster,
-    enroll::Standing,
+    enroll::{HEARSAY, Standing},
 };
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tracing::warn;
 
 use crate::cli::AgentOptions;
@@ -41,11 +45,12 @@ impl Announcement {
         self.trouble.as_ref().and_then(|trouble| trouble.borrow().clone())
     }
 
-    /// Waits until all is taken away; what stands must be over.
+    /// Waits until all is taken away and peers have heard of it; what stands must be over.
     pub(super) async fn end(self) {
         let Some(running) = self.running else { return };
         if timeout(PATIENCE, running).await.is_err() {
             warn!("pods are still announced: the API server does not take it back");
         }
+        sleep(HEARSAY).await;
     }
 }

@@ -2,6 +2,7 @@
 
 mod announcement;
 mod ca;
+mod explain;
 mod issuer;
 mod log;
 mod report;
@@ -17,10 +18,11 @@ use std::{
 use anyhow::{Context, Result};
 use culvert::{
     cluster::Cluster,
-    enroll::{Enroller, Parts},
-    kernel::{Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
+    enforce::Enforcer,
+    enroll::{Enroller, KubeletCgroup, Parts},
+    kernel::{ControlMaps, Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
     observe::{AccessLog, Observer, PlaintextLog},
-    status::{Door, Visitor},
+    status::{Asked, Document, Door, Visitor},
     tunnel::{Decide, Workers},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,7 +33,12 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::{announcement::Announcement, report::Reporter};
-pub(crate) use self::{ca::ca, log::init as init_log, signals::Signals};
+pub(crate) use self::{
+    ca::ca,
+    explain::{ExplainError, explain},
+    log::init as init_log,
+    signals::Signals,
+};
 use crate::cli::AgentOptions;
 
 /// A third of what the kernel allows.
@@ -61,6 +68,9 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     tokio::spawn(follower.run(cluster.clone()));
     tokio::spawn(source::follow_trust_domains(cluster.clone(), identities.clone()));
     tokio::spawn(identities.clone().rotate());
+    let enforcer = start_enforcer(&cluster, &mut maps)?;
+    let kubelet = KubeletCgroup::new(&requirements.cgroup_root, options.kubelet_cgroup.clone())
+        .context("cannot tell the agent's own network namespace")?;
     let mut agent = Agent {
         door: open_door(&options)?,
         reporter: Reporter::new(&options, &cluster, &identities),
@@ -73,6 +83,8 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
             identities,
             cluster: cluster.clone(),
             workers,
+            enforcer,
+            kubelet,
         }),
         announcement,
         in_force: false,
@@ -176,9 +188,19 @@ impl Agent {
     }
 
     fn answer(&self, visitor: Visitor) {
+        match visitor.asked() {
+            Asked::Status => visitor.answer(&self.document()),
+            Asked::Explain(question) => {
+                let explanation = self.reporter.explanation(&self.enroller, question);
+                visitor.answer(&explanation);
+            }
+        }
+    }
+
+    fn document(&self) -> Document {
         let mut document = self.reporter.document(&self.enroller, self.in_force);
         document.concerns.extend(self.announcement.trouble());
-        visitor.answer(document);
+        document
     }
 }
 
@@ -232,6 +254,12 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
     Workers::start(options.workers.get(), decide, observer, open).context("cannot start the workers")
+}
+
+fn start_enforcer(cluster: &Cluster, maps: &mut ControlMaps) -> Result<Enforcer> {
+    let flows = maps.inbound().flows();
+    let start = flows.and_then(|flows| Enforcer::start(cluster.clone(), flows, Arc::new(AccessLog)));
+    start.context("cannot start the thread that judges open connections")
 }
 
 fn spawn_kernel_log(programs: &mut Programs, options: &AgentOptions) {

@@ -1,10 +1,11 @@
 //! What the agent says of itself to `culvert status`.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use culvert::{
-    cluster::{Cluster, WatchState, WatchStatus},
+    cluster::{Cluster, PodRef, WatchState, WatchStatus},
     enroll::{EnrolReport, Enroller},
+    explain::{self, Explanation, Question},
     identity::{Identities, IdentityReport},
     kernel::Failure,
     status::{self, Document, Timestamp},
@@ -59,6 +60,23 @@ impl Reporter {
         document
     }
 
+    /// How a connection would go; the error is why that cannot be said. Of this node's pods the enroller knows better
+    /// than the cluster whether they are captured.
+    pub(super) fn explanation(
+        &self,
+        enroller: &Enroller,
+        question: &Question,
+    ) -> Result<Explanation, String> {
+        if !*self.cluster.synced().borrow() {
+            return Err("the agent does not know the cluster yet: see culvert status".to_owned());
+        }
+        let index = self.cluster.read();
+        let here: BTreeSet<PodRef> = index.announcements(&self.node).map(|it| it.pod).collect();
+        let captured: BTreeSet<PodRef> = enroller.report().enrolled.into_iter().map(|it| it.pod).collect();
+        let is_captured = |pod: &PodRef| here.contains(pod).then(|| captured.contains(pod));
+        explain::explain(&index, question, is_captured).map_err(|reason| reason.to_string())
+    }
+
     /// What the agent waits for before it serves.
     fn missing(&self, document: &Document, in_force: bool) -> Vec<String> {
         let mut missing = Vec::new();
@@ -106,7 +124,7 @@ fn pods(report: &EnrolReport) -> status::Pods {
     let waiting = report.waiting.iter().map(|pod| status::NotEnrolled {
         pod: pod.pod.to_string(),
         reason: pod.reason.clone(),
-        transient: true,
+        transient: pod.transient,
         since: Some(pod.since.into()),
     });
     let never = report.not_enrollable.iter().map(|pod| status::NotEnrolled {

@@ -33,7 +33,7 @@ pub(super) async fn open(options: &AgentOptions) -> Result<(Cluster, Follower)> 
     let cluster = Cluster::new(Index::new(overrides.settings(&MeshConfig::default())));
     let follower = match &options.source {
         Source::Manifests(directory) => {
-            let mut manifests = ManifestDir::open(directory)?;
+            let mut manifests = ManifestDir::open(directory)?.with_mesh(overrides);
             manifests.load(&cluster)?;
             Follower::Manifests(manifests)
         }

@@ -4,25 +4,32 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tracing::debug;
 
-use super::{Document, question::STATUS};
+use super::question::{EXPLAIN, STATUS};
+use crate::explain::Question;
 
-/// How long one visitor is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a visitor may take to ask. A visitor waits longer than that for its answer.
+const TO_ASK: Duration = Duration::from_secs(1);
+/// How long an answer may take.
+const TO_ANSWER: Duration = Duration::from_secs(5);
+/// How many are served at a time. The next one waits at the door.
+const AT_A_TIME: usize = 64;
 /// How many may wait for their answer.
 const QUEUE: usize = 16;
-/// The longest question, in bytes.
-const MAX_QUESTION: usize = 64;
+/// The longest question, in bytes: three names as long as the DNS has them, and what stands around them.
+const MAX_QUESTION: usize = 1024;
 
 /// Where the agent is asked; the socket's file is gone when this is dropped.
 #[derive(Debug)]
@@ -34,12 +41,40 @@ pub struct Door {
 
 /// Somebody who waits for an answer.
 #[derive(Debug)]
-pub struct Visitor(oneshot::Sender<Document>);
+pub struct Visitor {
+    asked: Asked,
+    answer: oneshot::Sender<serde_json::Result<Vec<u8>>>,
+}
+
+/// What somebody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// How the agent is; the answer is a [`Document`](super::Document).
+    Status,
+    /// How a connection would go; the answer is an [`Explanation`](crate::explain::Explanation), or why there is none.
+    Explain(Question),
+}
 
 impl Visitor {
+    /// What they want to know.
+    pub const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
     /// Answers. That nobody waits any more is no error.
-    pub fn answer(self, document: Document) {
-        let _ = self.0.send(document);
+    pub fn answer(self, answer: &impl Serialize) {
+        let _ = self.answer.send(serde_json::to_vec(answer));
+    }
+}
+
+impl Asked {
+    /// Reads one line.
+    fn parse(line: &[u8]) -> Option<Self> {
+        if line == STATUS {
+            return Some(Self::Status);
+        }
+        let question = line.strip_prefix(EXPLAIN)?.strip_suffix(b"\n")?;
+        serde_json::from_slice(question).ok().map(Self::Explain)
     }
 }
 
@@ -76,27 +111,33 @@ impl Drop for Door {
 }
 
 async fn receive(listener: UnixListener, visitors: mpsc::Sender<Visitor>) {
-    loop {
+    let at_a_time = Arc::new(Semaphore::new(AT_A_TIME));
+    while let Ok(permit) = Arc::clone(&at_a_time).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, visitors.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, visitors.clone(), permit))),
             // No file descriptor is free: later there may be one.
             Err(error) => {
-                debug!(%error, "nobody can ask for the status");
-                tokio::time::sleep(PATIENCE).await;
+                debug!(%error, "nobody can ask anything");
+                tokio::time::sleep(TO_ASK).await;
             }
         }
     }
 }
 
-async fn serve(stream: UnixStream, visitors: mpsc::Sender<Visitor>) {
-    match timeout(PATIENCE, answer(stream, visitors)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a question for the status went unanswered"),
-        Err(_) => debug!("a question for the status took too long"),
+async fn serve(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>, _permit: OwnedSemaphorePermit) {
+    let served = async {
+        match timeout(TO_ASK, asked(&mut stream)).await?? {
+            Some(asked) => timeout(TO_ANSWER, answer(asked, stream, visitors)).await?,
+            None => timeout(TO_ANSWER, refuse(stream)).await?,
+        }
+    };
+    if let Err(error) = served.await {
+        debug!(%error, "a question went unanswered");
     }
 }
 
-async fn answer(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::Result<()> {
+/// What the visitor asks for, where it is a question.
+async fn asked(stream: &mut UnixStream) -> io::Result<Option<Asked>> {
     let mut question = [0; MAX_QUESTION];
     let mut read = 0;
     while read < question.len() && !question[..read].contains(&b'\n') {
@@ -105,19 +146,48 @@ async fn answer(mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::
             more => read += more,
         }
     }
-    if question[..read] != *STATUS {
-        return stream.write_all(b"{\"error\":\"expected the line \\\"status\\\"\"}\n").await;
-    }
-    let (sender, document) = oneshot::channel();
-    visitors.send(Visitor(sender)).await.map_err(io::Error::other)?;
-    let document = document.await.map_err(io::Error::other)?;
-    stream.write_all(&serde_json::to_vec(&document)?).await?;
+    Ok(Asked::parse(&question[..read]))
+}
+
+async fn answer(asked: Asked, mut stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::Result<()> {
+    let (answer, answered) = oneshot::channel();
+    visitors.send(Visitor { asked, answer }).await.map_err(io::Error::other)?;
+    stream.write_all(&answered.await.map_err(io::Error::other)??).await?;
     stream.shutdown().await
+}
+
+async fn refuse(mut stream: UnixStream) -> io::Result<()> {
+    stream.write_all(b"{\"error\":\"expected the line status, or explain and a question as JSON\"}\n").await
 }
 
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_one_line_and_nothing_else() {
+        let question = Question {
+            namespace: "n".repeat(63),
+            pod: "p".repeat(253),
+            host: "h".repeat(253),
+            port: Some(u16::MAX),
+        };
+        let json = serde_json::to_vec(&question).expect("it has only keys that are text");
+        let longest = [EXPLAIN, &json, b"\n"].concat();
+        assert!(longest.len() <= MAX_QUESTION, "{}", longest.len());
+        assert_eq!(Asked::parse(&longest), Some(Asked::Explain(question)));
+        assert_eq!(Asked::parse(STATUS), Some(Asked::Status));
+        for line in
+            [&b""[..], b"status", b"status\nmore", b"explain \n", b"explain {}\n", b"explain", &longest[..90]]
+        {
+            assert_eq!(Asked::parse(line), None, "{}", String::from_utf8_lossy(line));
+        }
     }
 }

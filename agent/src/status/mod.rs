@@ -14,8 +14,8 @@ use std::path::PathBuf;
 pub use document::{
     Certificate, Cluster, Count, Document, Enrolled, Map, NotEnrolled, Pods, Program, Root, Timestamp, Watch,
 };
-pub use door::{Door, Visitor};
-pub use question::{AskError, ask};
+pub use door::{Asked, Door, Visitor};
+pub use question::{AskError, ask, ask_to_explain};
 
 /// Where the agent of a node answers unless it was told otherwise.
 pub fn socket_of(node: &str) -> PathBuf {

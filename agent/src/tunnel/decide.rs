@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use culvert_policy::Transport;
 use tokio::sync::watch;
 
 use super::Decide;
@@ -12,8 +13,8 @@ impl Decide for Cluster {
         self.read().route(client, origin, turn)
     }
 
-    fn admit_hbone(&self, server: &PodRef, port: u16) -> Admission {
-        self.read().admit_hbone(server, port)
+    fn admit(&self, server: &PodRef, by: Transport, port: u16) -> Admission {
+        self.read().admit(server, by, port)
     }
 
     fn pod_at(&self, address: IpAddr) -> Option<PodRef> {

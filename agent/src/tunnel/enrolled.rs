@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use culvert_policy::Transport;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{Decide, Kernel, Pod, hbone::Pool, inbound, outbound, tasks::Tasks};
+use super::{Decide, Kernel, Pod, hbone::Pool, inbound, outbound, steered, tasks::Tasks};
 use crate::{
     cluster::PodRef,
     identity::Workload,
@@ -62,16 +63,21 @@ pub(super) enum Phase {
 /// A connection of an application, as the pod's other tasks see it.
 pub(super) struct Connection {
     pub(super) record: Rc<Record>,
-    /// The application's port that the client was admitted to; none for outbound.
-    pub(super) admitted: Option<u16>,
+    pub(super) admitted: Admitted,
 }
+
+/// By which transport, and to which port of the application, a client was let in; none for outbound, and before it is
+/// known.
+pub(super) type Admitted = Rc<Cell<Option<(Transport, u16)>>>;
 
 impl Enrolled {
     /// Begins to serve a pod.
     pub(super) fn start(pod: Pod, context: Rc<Context>) -> io::Result<Rc<Self>> {
         let outbound = pod.outbound.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
         let inbound = pod.inbound.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-        let own_ports = outbound.iter().chain(&inbound).map(port).collect::<io::Result<Vec<_>>>()?;
+        let steered = pod.steered.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let own = outbound.iter().chain(&inbound).chain(&steered);
+        let own_ports = own.map(port).collect::<io::Result<Vec<_>>>()?;
         let enrolled = Rc::new(Self {
             pod: pod.pod,
             netns: pod.netns,
@@ -90,6 +96,7 @@ impl Enrolled {
         });
         enrolled.listen(outbound, outbound::accepted);
         enrolled.listen(inbound, inbound::accepted);
+        enrolled.listen(steered, steered::accepted);
         Ok(enrolled)
     }
 
@@ -126,11 +133,11 @@ impl Enrolled {
         self.phase.subscribe()
     }
 
-    /// Ends those tunnelled connections that policy no longer admits.
+    /// Ends those inbound connections that policy no longer admits.
     pub(super) fn recheck(&self) {
+        let admit = |(by, port)| self.context.decide.admit(&self.pod, by, port);
         self.connections.abort_if(|connection| {
-            let verdict = connection.admitted.map(|port| self.context.decide.admit_hbone(&self.pod, port));
-            let Some(Err(reason)) = verdict else { return false };
+            let Some(Err(reason)) = connection.admitted.get().map(admit) else { return false };
             connection.record.ended(reason, "policy changed");
             true
         });
@@ -161,6 +168,9 @@ fn port(listener: &TcpListener) -> io::Result<u16> {
     listener.local_addr().map(|address| address.port())
 }
 
+/// Handshakes at once in one pod, so that strangers cannot take all of its memory.
+pub(super) const HANDSHAKES: usize = 1024;
+
 async fn accept(
     enrolled: Rc<Enrolled>,
     listener: TcpListener,
@@ -185,7 +195,7 @@ async fn accept(
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// An IPv4 client of an IPv6 socket has a mapped address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

@@ -1,16 +1,15 @@
 //! From a peer's tunnel to a pod's application.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{cell::Cell, net::SocketAddr, rc::Rc};
 
 use culvert_policy::{Reason, Transport};
 use tokio::net::TcpStream;
 
 use super::{
-    dial,
-    enrolled::{Connection, Enrolled, Place},
+    application, dial,
+    enrolled::{Connection, Enrolled, HANDSHAKES, Place},
     failure::Failure,
     hbone::{self, Asked},
-    leg::Tcp,
     relay::relay,
     tls::{HANDSHAKE, Secured},
 };
@@ -26,9 +25,6 @@ pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, from: SocketA
         None => refused(enrolled, from, &Failure::new(Reason::OutOfResources, "too many handshakes at once")),
     }
 }
-
-/// Handshakes at once, so that strangers cannot take all of a pod's memory.
-pub(super) const HANDSHAKES: usize = 1024;
 
 async fn tunnel(enrolled: Rc<Enrolled>, stream: TcpStream, from: SocketAddr, place: Place) {
     let secured = Box::pin(secure(&enrolled, stream)).await;
@@ -74,7 +70,8 @@ fn asked(enrolled: &Rc<Enrolled>, asked: Asked, peer: &VerifiedPeer, tunnel: Soc
     });
     match target(enrolled, &asked) {
         Ok(target) => {
-            let label = Connection { record: Rc::clone(&record), admitted: Some(target.port()) };
+            let admitted = Rc::new(Cell::new(Some((Transport::Hbone, target.port()))));
+            let label = Connection { record: Rc::clone(&record), admitted };
             let stream = stream(Rc::clone(enrolled), asked, target, client, record);
             enrolled.connections.spawn(label, stream);
         }
@@ -108,7 +105,8 @@ async fn stream(
     record: Rc<Record>,
 ) {
     record.learn(|line| line.destination = Some(target));
-    let (reason, app, announced) = match Box::pin(reach(&enrolled, target, client)).await {
+    let reached = Box::pin(application::reach(&enrolled, Transport::Hbone, target, client)).await;
+    let (reason, app, announced) = match reached {
         Ok(reached) => reached,
         Err(failure) => return refuse(asked, &record, &failure),
     };
@@ -117,45 +115,4 @@ async fn stream(
         Err(failure) => record.ended(failure.reason, &*failure.detail),
     }
     drop(announced);
-}
-
-/// Authorise, connect.
-async fn reach(
-    enrolled: &Rc<Enrolled>,
-    target: SocketAddr,
-    client: SocketAddr,
-) -> Result<(Reason, Tcp, Announced), Failure> {
-    let reason = enrolled.context.decide.admit_hbone(&enrolled.pod, target.port())?;
-    let (socket, agent) =
-        dial::app_socket(&enrolled.netns, target.ip()).map_err(|error| dial::exhausted(&error))?;
-    let announced = Announced::new(enrolled, agent, client)?;
-    let app = dial::connect(socket, target).await.map_err(|error| {
-        Failure::new(
-            Reason::AppUnreachable,
-            format_args!("connecting to the application at {target}: {error}"),
-        )
-    })?;
-    Ok((reason, Tcp::new(app), announced))
-}
-
-/// For as long as this lives, the application sees the client's address, not the agent's.
-struct Announced {
-    enrolled: Rc<Enrolled>,
-    agent: SocketAddr,
-}
-
-impl Announced {
-    fn new(enrolled: &Rc<Enrolled>, agent: SocketAddr, client: SocketAddr) -> Result<Self, Failure> {
-        let kernel = &enrolled.context.kernel;
-        kernel.announce_client(enrolled.netns.cookie(), agent, client).map_err(|error| {
-            Failure::new(Reason::OutOfResources, format_args!("announcing the client to the kernel: {error}"))
-        })?;
-        Ok(Self { enrolled: Rc::clone(enrolled), agent })
-    }
-}
-
-impl Drop for Announced {
-    fn drop(&mut self) {
-        self.enrolled.context.kernel.withdraw_client(self.enrolled.netns.cookie(), self.agent);
-    }
 }

@@ -2,8 +2,9 @@
 //!
 //! Each worker is one thread, and a pod belongs to one worker: its listeners, its tunnels and its connections meet
 //! no lock and no other thread. [`outbound`] follows a connection of a pod's application to its peer, [`inbound`]
-//! a peer's tunnel to the pod's application; both end in [`relay`].
+//! a peer's tunnel to the pod's application, [`steered`] a sidecar's connection to it; all end in [`relay`].
 
+mod application;
 mod arena;
 mod decide;
 mod dial;
@@ -12,9 +13,11 @@ mod failure;
 mod hbone;
 mod inbound;
 mod leg;
+mod opening;
 mod outbound;
 mod relay;
 mod sidecar;
+mod steered;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ use std::{
     sync::Arc,
 };
 
+use culvert_policy::Transport;
 use tokio::sync::watch;
 
 pub use hbone::PORT as HBONE_PORT;
@@ -53,8 +57,8 @@ pub trait Kernel: 'static {
 pub trait Decide: Send + Sync + 'static {
     /// Where a connection of `client` to `origin` goes, and how. `turn` picks among endpoints.
     fn route(&self, client: &PodRef, origin: SocketAddr, turn: usize) -> Route;
-    /// Whether `server` accepts HBONE for this port of its application.
-    fn admit_hbone(&self, server: &PodRef, port: u16) -> Admission;
+    /// Whether `server` accepts what comes by a transport on this port of its application.
+    fn admit(&self, server: &PodRef, by: Transport, port: u16) -> Admission;
     /// The pod that has this address.
     fn pod_at(&self, address: IpAddr) -> Option<PodRef>;
     /// Changes whenever an answer of the other functions may have changed.
@@ -76,6 +80,8 @@ pub struct Pod {
     pub outbound: Vec<TcpListener>,
     /// Non-blocking listeners in its namespace for tunnels of its peers.
     pub inbound: Vec<TcpListener>,
+    /// Non-blocking listeners in its namespace for what the kernel steers away from its applications.
+    pub steered: Vec<TcpListener>,
     /// The port that peers listen on for tunnels: [`HBONE_PORT`], but in tests.
     pub hbone_port: u16,
 }

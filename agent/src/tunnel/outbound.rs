@@ -25,7 +25,7 @@ use crate::{
 /// A connection came to the pod's listener.
 pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: SocketAddr) {
     let record = enrolled.record(Direction::Outbound, enrolled.shown(source));
-    let label = Connection { record: Rc::clone(&record), admitted: None };
+    let label = Connection { record: Rc::clone(&record), admitted: Rc::default() };
     let serving = serve(Rc::clone(enrolled), Tcp::new(stream), source, record);
     enrolled.connections.spawn(label, serving);
 }

@@ -53,4 +53,6 @@ pub enum Direction {
     Outbound = 1,
     /// The other end.
     Inbound = 2,
+    /// The kubelet, to see how the pod does.
+    Probe = 3,
 }

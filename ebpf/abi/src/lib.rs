@@ -27,6 +27,12 @@ pub const MAX_PORTS: usize = 65_536;
 pub const MAX_ORIGINS: usize = 65_536;
 /// How many connections the agents can have open to applications of this node.
 pub const MAX_CLIENTS: usize = 262_144;
+/// How many addresses can be known to speak sidecar mTLS. One that does not fit is a peer that speaks plaintext.
+pub const MAX_SIDECARS: usize = 524_288;
+/// How many listeners for sidecars there can be: one for each address of an enrolled pod.
+pub const MAX_DOORS: usize = 2 * MAX_PODS;
+/// How many connections of the kubelet to enrolled pods can be open.
+pub const MAX_PROBES: usize = 16_384;
 /// Bytes of the ring that tells of plaintext connections.
 pub const EVENT_RING_BYTES: usize = 1 << 20;
 
@@ -51,6 +57,26 @@ pub struct Agent {
     pub introduction: u64,
     /// The id of the cgroup. The kernel writes it, once.
     pub cgroup: u64,
+}
+
+/// Who the kubelet is, whose probes reach `STRICT` ports. All zero where that is not known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kubelet {
+    /// The id of its cgroup.
+    pub cgroup: u64,
+    /// The cookie of the node's own network namespace.
+    pub netns: u64,
+}
+
+/// A connection by both of its ends, as the network sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// Who called.
+    pub source: SocketAddress,
+    /// Who was called.
+    pub destination: SocketAddress,
 }
 
 /// An enrolled pod, by the cookie of its network namespace.
@@ -87,6 +113,10 @@ pub enum FlowKind {
     PlaintextOutbound = 3,
     /// An application's, which was called and is left alone.
     PlaintextInbound = 4,
+    /// The kubelet's, on its way to an enrolled pod of this node.
+    Probe = 5,
+    /// An application's, which the kubelet called.
+    Probed = 6,
 }
 
 /// The verdict of the peer map.
@@ -99,10 +129,14 @@ pub mod verdict {
 
 /// What a pod's port does with a plaintext connection from outside the pod.
 pub mod port_mode {
-    /// It reaches the application.
+    /// It reaches the application, whoever sent it: `DISABLE`.
     pub const OPEN: u32 = 0;
-    /// `STRICT`: it finds no socket.
+    /// `STRICT`: it finds no socket, unless it is a sidecar's, which goes to the agent, or the kubelet's.
     pub const STRICT: u32 = 1;
+    /// `PERMISSIVE`: it reaches the application, unless it is a sidecar's, which goes to the agent.
+    pub const PERMISSIVE: u32 = 2;
+    /// A port of the agent's own: it finds no socket.
+    pub const CLOSED: u32 = 3;
 }
 
 const _: () = {
@@ -110,6 +144,8 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 32);
     assert!(size_of::<Config>() == 16);
     assert!(size_of::<Agent>() == 16);
+    assert!(size_of::<Kubelet>() == 16);
+    assert!(size_of::<Ends>() == 40);
     assert!(size_of::<Pod>() == 40);
     assert!(size_of::<Flow>() == 32);
     assert!(size_of::<Event>() == 80);
@@ -117,7 +153,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Agent, Config, Event, FlowKey, Pod, SocketAddress};
+    use super::{Address, Agent, Config, Ends, Event, Flow, FlowKey, Kubelet, Pod, SocketAddress};
 
     macro_rules! plain_data {
         ($($type:ty),+) => {
@@ -126,5 +162,5 @@ mod user {
         };
     }
 
-    plain_data!(Agent, Config, Event, FlowKey, Pod, SocketAddress);
+    plain_data!(Address, Agent, Config, Ends, Event, Flow, FlowKey, Kubelet, Pod, SocketAddress);
 }

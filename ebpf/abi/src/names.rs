@@ -38,6 +38,14 @@ pub mod maps {
     pub const PEERS: &str = "PEERS";
     /// [`SocketAddress`](crate::SocketAddress) of an enrolled pod → a [`port_mode`](crate::port_mode).
     pub const PORTS: &str = "PORTS";
+    /// [`Address`](crate::Address) of a peer that speaks sidecar mTLS → 1.
+    pub const SIDECARS: &str = "SIDECARS";
+    /// [`Address`](crate::Address) of an enrolled pod → the agent's listener there for sidecars.
+    pub const DOORS: &str = "DOORS";
+    /// One [`Kubelet`](crate::Kubelet).
+    pub const KUBELET: &str = "KUBELET";
+    /// [`Ends`](crate::Ends) of a connection of the kubelet to an enrolled pod of this node → 1.
+    pub const PROBES: &str = "PROBES";
     /// [`FlowKey`](crate::FlowKey) of a captured socket → the address it asked for.
     pub const ORIGINS: &str = "ORIGINS";
     /// [`FlowKey`](crate::FlowKey) of the agent's socket towards an application → the client it stands for.
@@ -59,6 +67,10 @@ pub mod maps {
         PODS,
         PEERS,
         PORTS,
+        SIDECARS,
+        DOORS,
+        KUBELET,
+        PROBES,
         ORIGINS,
         CLIENTS,
         FLOWS,

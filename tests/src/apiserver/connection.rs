@@ -80,7 +80,7 @@ impl Entrance {
     /// Serves who comes in, for as long as there is a door.
     pub(super) async fn serve(self: Arc<Self>, shared: Arc<Shared>, mut door: watch::Receiver<Door>) {
         while let Ok(opening) = door.wait_for(|door| door.is_open).await.map(|door| *door) {
-            // A listener that fails was closed under it, or will be found open again at once.
+            // A listener that fails was closed behind the door.
             let _ = self.serve_while(opening, &shared, &door).await;
             tokio::task::yield_now().await;
         }
@@ -98,8 +98,10 @@ impl Entrance {
         let mut changes = door.clone();
         loop {
             let (stream, _) = tokio::select! {
-                accepted = listener.accept() => accepted?,
+                biased;
+                // First: a listener that was closed counts as ready for ever, and asking it again would never end.
                 _ = changes.wait_for(|door| *door != opening) => return Ok(()),
+                accepted = listener.accept() => accepted?,
             };
             stream.set_nodelay(true)?;
             let (tls, shared, mut door) = (Arc::clone(&self.tls), Arc::clone(shared), door.clone());

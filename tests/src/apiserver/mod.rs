@@ -130,9 +130,8 @@ impl ApiServer {
 
     /// Goes away: nobody listens any more, and all connections are cut.
     pub fn go_away(&self) -> io::Result<()> {
-        self.entrances().iter().try_for_each(|it| it.close())?;
         self.running.door.send_modify(Door::close);
-        Ok(())
+        self.entrances().iter().try_for_each(|it| it.close())
     }
 
     /// Comes back after it [went away](Self::go_away), at the same addresses.

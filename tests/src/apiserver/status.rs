@@ -33,6 +33,8 @@ pub(super) struct ApiError {
     /// When to come back, in seconds.
     pub(super) retry_after: Option<u32>,
     about: Option<(&'static Resource, String)>,
+    /// The field that is wrong, and why.
+    cause: Option<(&'static str, String)>,
 }
 
 impl Reason {
@@ -58,7 +60,7 @@ impl Reason {
 
 impl ApiError {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None, about: None }
+        Self { reason, message: message.into(), retry_after: None, about: None, cause: None }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -85,6 +87,18 @@ impl ApiError {
             .about(resource, name)
     }
 
+    /// A field that cannot be changed to this value.
+    pub(super) fn immutable(
+        resource: &'static Resource,
+        name: &str,
+        field: &'static str,
+        value: &str,
+    ) -> Self {
+        let why = format!("Invalid value: {value:?}: field is immutable");
+        let error = Self::invalid(resource, name, &format!("{field}: {why}"));
+        Self { cause: Some((field, why)), ..error }
+    }
+
     /// A version that is no longer known to the server.
     pub(super) fn too_old(asked: u64, oldest: u64) -> Self {
         Self::new(Reason::Expired, format!("too old resource version: {asked} ({oldest})"))
@@ -106,6 +120,10 @@ impl ApiError {
             details.insert("kind".to_owned(), resource.plural.into());
             details.insert("group".to_owned(), resource.group.into());
             details.insert("name".to_owned(), name.as_str().into());
+        }
+        if let Some((field, why)) = &self.cause {
+            let cause = json!({"reason": "FieldValueInvalid", "message": why, "field": field});
+            details.insert("causes".to_owned(), json!([cause]));
         }
         if let Some(seconds) = self.retry_after {
             details.insert("retryAfterSeconds".to_owned(), seconds.into());

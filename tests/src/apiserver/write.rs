@@ -187,7 +187,8 @@ impl Writer<'_> {
         if given.uid.as_ref() != Some(&current.uid) {
             // The patched object is validated like any other: a UID that differs is a field that must not change
             // (k8s.io/apimachinery, ValidateObjectMetaAccessorUpdate).
-            return Err(ApiError::invalid(at.resource, at.name, "metadata.uid: field is immutable"));
+            let uid = given.uid.as_deref().unwrap_or_default();
+            return Err(ApiError::immutable(at.resource, at.name, "metadata.uid", uid));
         }
         given.check(at, current)?;
         Ok(object)

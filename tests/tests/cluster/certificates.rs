@@ -139,14 +139,15 @@ fn only_this_pods_applications_can_be_asked_for() {
         let mut hbone = Hbone::open(&cluster.legacy, &cluster.server, family, &own).unwrap();
         let loopback: IpAddr =
             if family == Family::V4 { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
-        let outbound = agents_ports(&cluster.server, family);
-        assert_eq!(outbound.len(), 1, "{outbound:?}");
+        let own_ports = agents_ports(&cluster.server, family);
+        assert_eq!(own_ports.len(), 2, "{own_ports:?}");
         let here = |port| cluster.server.address(family, port);
         for (target, status, reason) in [
             (cluster.client.address(family, 80), StatusCode::BAD_REQUEST, "target_not_this_pod"),
             (SocketAddr::new(loopback, 80), StatusCode::SERVICE_UNAVAILABLE, "target_forbidden"),
             (here(HBONE_PORT), StatusCode::SERVICE_UNAVAILABLE, "target_forbidden"),
-            (here(outbound[0]), StatusCode::SERVICE_UNAVAILABLE, "target_forbidden"),
+            (here(own_ports[0]), StatusCode::SERVICE_UNAVAILABLE, "target_forbidden"),
+            (here(own_ports[1]), StatusCode::SERVICE_UNAVAILABLE, "target_forbidden"),
             (here(81), StatusCode::SERVICE_UNAVAILABLE, "app_unreachable"),
         ] {
             let before = cluster.server_agent.records().len();

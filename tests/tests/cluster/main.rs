@@ -3,9 +3,12 @@
 
 mod certificates;
 mod common;
+mod enforce;
 mod lifecycle;
 mod manifests;
 mod policy;
+mod probes;
 mod refusals;
 mod services;
+mod sidecar;
 mod wire;

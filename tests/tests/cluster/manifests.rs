@@ -1,8 +1,8 @@
 //! The directory of manifests: what is broken is named and stops nothing else, and what changes takes effect.
 
-use std::{fs, io};
+use std::{fs, io, process::Command};
 
-use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec};
+use culvert_testbed::{Agent, AgentOptions, Family, Node, Pod, PodSpec, culvert};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -58,6 +58,43 @@ fn a_broken_document_is_named_and_changes_nothing_that_was_in_force() {
         eventually("the other document", || cluster.call(&cluster.legacy, family, 8080).ok());
         assert!(refused(&cluster, family).is_some(), "STRICT was in force, and is still");
     }
+}
+
+#[test]
+fn a_broken_policy_is_told_by_culvert_status_until_it_is_mended() {
+    let cluster = Cluster::start();
+    let _echo = Echo::start(&cluster.server, &[80]);
+    let policy = |of_all: &str| peer_authentication("full", "default", &mode(of_all));
+    cluster.machine.apply("policies", &policy("STRICT")).unwrap();
+    wait_for_strict(&cluster);
+
+    cluster.machine.apply("policies", &policy("STRONG")).unwrap();
+    let concern = eventually("the concern", || concerns(&cluster.b).into_iter().next());
+    for part in ["PeerAuthentication full/default", "policies.yaml", "spec.mtls.mode", "STRONG"] {
+        assert!(concern.contains(part), "{part} in {concern}");
+    }
+    assert!(
+        Family::ALL.iter().all(|family| refused(&cluster, *family).is_some()),
+        "STRICT is in force still"
+    );
+
+    cluster.machine.apply("policies", &policy("PERMISSIVE")).unwrap();
+    eventually("no concern", || concerns(&cluster.b).is_empty().then_some(()));
+    for family in Family::ALL {
+        eventually("PERMISSIVE", || cluster.call(&cluster.legacy, family, 80).ok());
+    }
+}
+
+/// What `culvert status` has a person look at, which its exit status says as well.
+fn concerns(node: &Node) -> Vec<String> {
+    let output = Command::new(culvert())
+        .args(["status", "-o", "json", "--node", node.name()])
+        .output()
+        .expect("it runs");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let concerns: Vec<String> = serde_json::from_value(document["concerns"].clone()).expect("a list");
+    assert_eq!(output.status.success(), concerns.is_empty(), "{output:?}");
+    concerns
 }
 
 #[test]

@@ -80,8 +80,12 @@ impl Credentials {
 
     /// For a client that believes any server.
     fn client(&self) -> ClientConfig {
+        alpn(self.client_without_alpn(), b"h2")
+    }
+
+    fn client_without_alpn(&self) -> ClientConfig {
         let config = believing_client();
-        alpn(config.with_client_auth_cert(self.chain.clone(), self.key()).expect("they belong together"))
+        config.with_client_auth_cert(self.chain.clone(), self.key()).expect("they belong together")
     }
 
     /// For a server that asks its clients for nothing.
@@ -102,8 +106,8 @@ fn believing_client() -> ConfigWantsClientCert {
     builder.expect("TLS 1.3 is there").dangerous().with_custom_certificate_verifier(Arc::new(Believer))
 }
 
-fn alpn(mut config: ClientConfig) -> ClientConfig {
-    config.alpn_protocols = vec![b"h2".to_vec()];
+fn alpn(mut config: ClientConfig, protocol: &[u8]) -> ClientConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
     config
 }
 
@@ -162,7 +166,8 @@ pub(crate) fn refusal(
     family: Family,
     shown: Option<&Credentials>,
 ) -> (SocketAddr, io::Error) {
-    let config = shown.map_or_else(|| alpn(believing_client().with_no_client_auth()), Credentials::client);
+    let anonymous = || alpn(believing_client().with_no_client_auth(), b"h2");
+    let config = shown.map_or_else(anonymous, Credentials::client);
     let tcp = from.connect(server.address(family, HBONE_PORT)).expect("the agent listens");
     let source = tcp.local_addr().expect("a connected socket has one");
     let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
@@ -171,6 +176,22 @@ pub(crate) fn refusal(
         Err(error) => (source, error),
         Ok(count) => panic!("the agent accepted the certificate and sent {count} bytes"),
     }
+}
+
+/// TLS as a sidecar's client speaks it, over a connection to an application's port.
+pub(crate) type Sidecar = rustls::StreamOwned<ClientConnection, TcpStream>;
+
+/// Begins as a sidecar does: the handshake is made by the first write or read.
+pub(crate) fn sidecar(tcp: TcpStream, shown: Option<&Credentials>) -> Sidecar {
+    tls_client(tcp, shown, b"istio")
+}
+
+/// TLS of an application's own, which offers a protocol that is not the mesh's.
+pub(crate) fn tls_client(tcp: TcpStream, shown: Option<&Credentials>, protocol: &[u8]) -> Sidecar {
+    let anonymous = || believing_client().with_no_client_auth();
+    let config = alpn(shown.map_or_else(anonymous, Credentials::client_without_alpn), protocol);
+    let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
+    rustls::StreamOwned::new(tls, tcp)
 }
 
 /// Has one client shake hands with us, who show `credentials`, and returns what the client says to them.

@@ -10,9 +10,8 @@ fn a_pod_for_which_there_is_no_room_is_refused_alone_until_there_is() {
     let mut site = Site::start(&AgentOptions::default());
     let inside = site.pod("inside");
     let maps = Maps::of(&site.agent);
-    let fillings: [fn(&Maps) -> Box<dyn FnOnce() + '_>; 2] = [Maps::fill_pods, Maps::fill_ports];
-    for (name, fill) in ["pods", "ports"].into_iter().zip(fillings) {
-        let make_room = fill(&maps);
+    for name in ["pods", "ports"] {
+        let make_room = maps.fill(name);
         let outside = site.machine.pod(&site.node, PodSpec::new("full", name).enrolled()).unwrap();
         site.machine.publish().unwrap();
         let refused = |line: &Value| says(line, "not enrolled", outside.name());

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod addresses;
+mod api_server;
 mod full;
 mod maps;
 mod sandboxes;
@@ -13,12 +14,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use culvert_testbed::{Agent, AgentOptions, DEADLINE, Family, Machine, Node, Pod, PodSpec};
+use culvert_testbed::{
+    Agent, AgentOptions, DEADLINE, Family, Machine, Node, Pod, PodSpec,
+    apiserver::{ApiServer, TokenSpec},
+};
 use serde_json::Value;
 
 /// A server on a node of its own, and a node for the pods of a test. Each has an agent.
 struct Site {
     agent: Agent,
+    /// Those of that agent.
+    options: AgentOptions,
     server_agent: Agent,
     server: Pod,
     node: Node,
@@ -28,15 +34,29 @@ struct Site {
 
 impl Site {
     fn start(options: &AgentOptions) -> Self {
-        let mut machine = Machine::new().unwrap();
+        Self::on(Machine::new().unwrap(), |_, _| [options.clone(), AgentOptions::default()])
+    }
+
+    /// Both agents follow an API server.
+    fn following(server: &ApiServer) -> Self {
+        let token = server.issue_token(&TokenSpec::new("culvert-system", "culvert-agent")).unwrap();
+        Self::on(Machine::new().unwrap().with_api(server), |machine, nodes| {
+            nodes.map(|node| {
+                AgentOptions::default().kubeconfig(&machine.kubeconfig(node, "agent", &token).unwrap())
+            })
+        })
+    }
+
+    fn on(mut machine: Machine, options: impl FnOnce(&mut Machine, [&Node; 2]) -> [AgentOptions; 2]) -> Self {
         let (node, server_node) = (machine.node("a").unwrap(), machine.node("b").unwrap());
         let server = machine.pod(&server_node, PodSpec::new("full", "httpbin").enrolled()).unwrap();
         machine.publish().unwrap();
-        let agent = node.agent(options).unwrap();
-        let server_agent = server_node.agent(&AgentOptions::default()).unwrap();
+        let [options, server_options] = options(&mut machine, [&node, &server_node]);
+        let agent = node.agent(&options).unwrap();
+        let server_agent = server_node.agent(&server_options).unwrap();
         agent.wait_ready().unwrap();
         server_agent.wait_ready().unwrap();
-        Self { agent, server_agent, server, node, _server_node: server_node, machine }
+        Self { agent, options, server_agent, server, node, _server_node: server_node, machine }
     }
 
     /// A pod that runs, and is enrolled.
@@ -81,8 +101,12 @@ fn count(agent: &Agent, message: &str, pod: &str) -> usize {
 }
 
 /// Tries until there is a result.
-fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
-    let deadline = Instant::now() + DEADLINE;
+fn eventually<R>(what: &str, attempt: impl FnMut() -> Option<R>) -> R {
+    within(DEADLINE, what, attempt)
+}
+
+fn within<R>(patience: Duration, what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(result) = attempt() {
             return result;

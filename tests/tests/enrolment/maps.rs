@@ -66,19 +66,26 @@ impl Maps {
         self.pods().into_iter().find(|(_, entry)| entry.v4.address == address).map(|(netns, _)| netns)
     }
 
-    /// Leaves no room for another pod, until what it returns is called.
-    pub(crate) fn fill_pods(&self) -> Box<dyn FnOnce() + '_> {
+    /// Leaves no room for another entry in the map of `pods` or `ports`, until what it returns is called.
+    pub(crate) fn fill(&self, name: &str) -> Box<dyn FnOnce() + '_> {
+        match name {
+            "pods" => self.fill_pods(),
+            "ports" => self.fill_ports(),
+            _ => panic!("no map of that name is filled"),
+        }
+    }
+
+    fn fill_pods(&self) -> Box<dyn FnOnce() + '_> {
         // No namespace has such a cookie: they count from 1.
-        self.fill(maps::PODS, (0..).map(|number| (u64::MAX - number, PodEntry::default())))
+        self.fill_up(maps::PODS, (0..).map(|number| (u64::MAX - number, PodEntry::default())))
     }
 
-    /// Leaves no room for another port, until what it returns is called.
-    pub(crate) fn fill_ports(&self) -> Box<dyn FnOnce() + '_> {
+    fn fill_ports(&self) -> Box<dyn FnOnce() + '_> {
         let hosts = (0u32..).map(|number| Ipv4Addr::from_bits(u32::from(BENCHMARKS) + number));
-        self.fill(maps::PORTS, hosts.map(|host| (SocketAddress::new(IpAddr::from(host).into(), 0), 0u32)))
+        self.fill_up(maps::PORTS, hosts.map(|host| (SocketAddress::new(IpAddr::from(host).into(), 0), 0u32)))
     }
 
-    fn fill<K: aya::Pod, V: aya::Pod>(
+    fn fill_up<K: aya::Pod, V: aya::Pod>(
         &self,
         name: &'static str,
         entries: impl Iterator<Item = (K, V)>,

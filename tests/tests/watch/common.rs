@@ -68,7 +68,7 @@ impl Followed {
     }
 
     pub(crate) async fn wait_for_state(&self, resource: &str, state: WatchState) {
-        self.wait(&format!("{resource} {state}"), |it| it.state(resource) == state).await;
+        self.wait(&format!("{resource} {state}"), |it| it.find_state(resource) == Some(state)).await;
     }
 
     /// Waits until a resource is watched, as the server sees it: from then on faults of watches are met.
@@ -80,13 +80,23 @@ impl Followed {
         self.wait(&format!("{count} problems"), |it| it.cluster.problems().len() == count).await;
     }
 
+    pub(crate) async fn wait_for_no_errors(&self) {
+        let is_well = |it: &Self| it.cluster.sources().iter().all(|status| status.error.is_none());
+        self.wait("end of all errors", is_well).await;
+    }
+
     pub(crate) fn has(&self, key: &ObjectKey) -> bool {
         self.cluster.read().object(key).is_some()
     }
 
     pub(crate) fn state(&self, resource: &str) -> WatchState {
+        self.find_state(resource).unwrap()
+    }
+
+    /// None before following has begun.
+    fn find_state(&self, resource: &str) -> Option<WatchState> {
         let statuses = self.cluster.sources();
-        statuses.iter().find(|status| status.resource == resource).unwrap().state
+        statuses.iter().find(|status| status.resource == resource).map(|status| status.state)
     }
 
     pub(crate) fn count(&self, resource: &str) -> usize {
@@ -126,7 +136,9 @@ pub(crate) fn options() -> WatchOptions {
 /// A server with these pods.
 pub(crate) fn server_with_pods(names: &[&str]) -> ApiServer {
     let server = ApiServer::start().unwrap();
-    names.iter().for_each(|name| drop(server.apply(&pod(name)).unwrap()));
+    for name in names {
+        server.apply(&pod(name)).unwrap();
+    }
     server
 }
 

@@ -16,7 +16,9 @@ fn policy_in(version: &str) -> serde_json::Value {
 #[tokio::test]
 async fn a_cluster_without_istio_is_followed_and_istio_when_it_comes() {
     let server = ApiServer::start().unwrap();
-    ISTIO.iter().for_each(|plural| server.serve(plural, &[]).unwrap());
+    for plural in ISTIO {
+        server.serve(plural, &[]).unwrap();
+    }
     let it = Followed::synced(server).await;
     assert_eq!(it.state(PEER_AUTHENTICATIONS), WatchState::NotServed);
 

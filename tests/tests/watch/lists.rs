@@ -22,7 +22,7 @@ async fn all_is_listed_in_pages_and_watched_from_there() {
     let pages = it.requests(0, "pods", Verb::List);
     assert_eq!(pages.len(), 3, "{pages:#?}");
     assert!(pages.iter().all(|page| query(page, "limit") == Some("2")));
-    assert!(pages[0].agent.starts_with("culvert-agent/"), "{:?}", pages[0].agent);
+    assert!(pages[0].agent.starts_with("culvert/"), "{:?}", pages[0].agent);
     it.wait_for_watch("pods").await;
     let watches = it.requests(0, "pods", Verb::Watch);
     assert_eq!(watches.len(), 1);

@@ -4,6 +4,7 @@
 
 mod common;
 mod crds;
+mod kinds;
 mod lists;
 mod mesh;
 mod objects;

@@ -82,12 +82,15 @@ async fn a_failure_of_a_watch_is_no_reason_for_a_list() {
     let it = Followed::synced(server_with_pods(&["a"])).await;
     it.wait_for_watch("pods").await;
     let mark = it.server.mark();
-    it.server.fail_next(2, watches_of("pods"), Failure::Unavailable);
+    for failure in [Failure::Unavailable, Failure::InternalError, Failure::TooManyRequests(1)] {
+        it.server.fail_next(1, watches_of("pods"), failure);
+    }
     it.server.drop_watches("pods");
     it.server.apply(&pod("b")).unwrap();
     it.wait_for_pods(&["a", "b"]).await;
     assert_eq!(it.requests(mark, "pods", Verb::List).len(), 0);
-    assert_eq!(it.requests(mark, "pods", Verb::Watch).len(), 3);
+    let asked: Vec<_> = it.requests(mark, "pods", Verb::Watch).iter().map(|it| it.status).collect();
+    assert_eq!(asked, [Some(503), Some(500), Some(429), Some(200)]);
 }
 
 #[tokio::test]
@@ -108,6 +111,17 @@ async fn a_version_that_is_gone_leads_to_a_list_that_is_reconciled() {
         assert_eq!(it.requests(mark, "pods", Verb::List).len(), 1);
         assert!(witness.saw_it_always(), "what stays must never be missing");
     }
+}
+
+#[tokio::test]
+async fn a_fresh_list_that_says_nothing_new_changes_nothing() {
+    let it = Followed::synced(server_with_pods(&["a", "b"])).await;
+    it.wait_for_watch("pods").await;
+    let (revision, mark) = (it.cluster.read().revision(), it.server.mark());
+    it.server.expire_watches("pods");
+    it.server.requested(mark, |it| it.resource == "pods" && it.verb == Verb::List).await.unwrap();
+    it.server.requested(mark, |it| it.resource == "pods" && it.verb == Verb::Watch).await.unwrap();
+    assert_eq!(it.cluster.read().revision(), revision);
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ impl Drop for Job {
 }
 
 /// In a process group of its own, so that Ctrl-C leaves the end of it to the testbed.
-fn spawn(command: &mut Command) -> anyhow::Result<Child> {
+pub(super) fn spawn(command: &mut Command) -> anyhow::Result<Child> {
     command.process_group(0).spawn().with_context(|| format!("{} cannot be started", shown(command)))
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Three rows over one pair of pods, in turns: `direct` without any agent, `passthrough` with both agents attached and
 //! the client enrolled but not the server, `mtls` with both enrolled. Machines drift, so figures are medians over the
-//! rounds and only those of one run may be compared.
+//! rounds and only those of one run may be compared. With `--cluster` it is [another bench](cluster).
 
 mod agents;
+mod cluster;
 mod cpus;
 mod figure;
 mod load;
 mod measure;
+mod process;
 mod report;
 mod results;
 mod row;
@@ -33,19 +35,31 @@ use site::Site;
 /// What to measure, and where to put it.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Write the medians to this file: one object per row
+    #[command(flatten)]
+    cluster: cluster::Options,
+    /// Write the figures to this file: of each row the medians, of each size of a cluster all
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// How often each row is measured
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "cluster",
+        value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long throughput, round trips and requests are each measured, in seconds
-    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
-    seconds: u32,
-    /// Fail unless the passed-through row holds 0.95 of direct's throughput and requests
+    /// How long throughput, round trips and requests are each measured, or pods change, in seconds [default: 3, or 20]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: Option<u32>,
+    /// Fail unless the passed-through row holds 0.95 of direct's throughput and requests, or the cluster is followed as
+    /// it must be
     #[arg(long)]
     check: bool,
 }
+
+impl Options {
+    fn seconds(&self) -> u32 {
+        self.seconds.unwrap_or(SECONDS)
+    }
+}
+
+const SECONDS: u32 = 3;
 
 /// Measures all rows and shows the table.
 pub(crate) fn run(steps: &Steps, options: &Options) -> anyhow::Result<()> {
@@ -55,6 +69,10 @@ pub(crate) fn run(steps: &Steps, options: &Options) -> anyhow::Result<()> {
     let cpus = Cpus::find()?;
     setup::ensure(steps, &[Purpose::Build, Purpose::Pods])?;
     build::programs(steps)?;
+    if options.cluster.cluster {
+        let seconds = options.seconds.unwrap_or(cluster::SECONDS);
+        return cluster::run(steps, &options.cluster, seconds, options.json.as_deref(), options.check);
+    }
     say(&announcement(options, cpus));
     let mut site = steps.work("two nodes, a client's pod and a server's", || Site::build(cpus))?;
     let results = all_rounds(steps, options, &mut site).inspect_err(wait_for_the_end)?;
@@ -63,7 +81,7 @@ pub(crate) fn run(steps: &Steps, options: &Options) -> anyhow::Result<()> {
 }
 
 fn announcement(options: &Options, cpus: Cpus) -> String {
-    let Options { rounds, seconds, .. } = options;
+    let (rounds, seconds) = (options.rounds, options.seconds());
     let total = 3 * rounds * (4 * seconds + OVERHEAD);
     format!(
         "rounds of direct, passthrough and mtls: {rounds}\n\
@@ -84,7 +102,7 @@ fn all_rounds(steps: &Steps, options: &Options, site: &mut Site) -> anyhow::Resu
         for row in Row::ALL {
             let label = format!("{round}/{} {}", options.rounds, row.name());
             let agents = steps.work(&format!("{label}: start"), || site.enter(row))?;
-            let measurement = Measurement::new(steps, site, agents.as_ref(), &label, options.seconds);
+            let measurement = Measurement::new(steps, site, agents.as_ref(), &label, options.seconds());
             results.add(row, measurement.run()?);
             if let Some(agents) = agents {
                 steps.work(&format!("{label}: verify and stop"), || site.leave(row, agents))?;

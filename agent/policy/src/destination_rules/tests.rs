@@ -35,7 +35,7 @@ fn collect<'a>(rules: impl IntoIterator<Item = &'a DestinationRule>) -> Destinat
 
 /// What the rules say of port 80 of `httpbin` in `full`, to a client in `client`.
 fn tls(rules: &[DestinationRule], client: &str) -> Option<ClientTls> {
-    collect(rules).for_host(client, HOST, "full").tls(80, &Labels::new())
+    collect(rules).for_host(client, HOST, "full").demand(80, &Labels::new()).map(|demand| demand.tls)
 }
 
 #[test]
@@ -106,7 +106,8 @@ fn the_narrowest_setting_wins() {
         ("port", [Some(IstioMutual), None, Some(Disable)]),
     ] {
         let found = rules.for_host("full", HOST, "full");
-        let seen = [80, 81, 82].map(|port| found.tls(port, &labels(&[("version", version)])));
+        let demand = |port| found.demand(port, &labels(&[("version", version)]));
+        let seen = [80, 81, 82].map(|port| demand(port).map(|demand| demand.tls));
         assert_eq!(seen, expected, "{version}");
     }
 }
@@ -120,7 +121,24 @@ fn rules_for_one_host_are_taken_together() {
     let rules = collect(&[newer, older]);
     let found = rules.for_host("full", HOST, "full");
     for (version, expected) in [("new", IstioMutual), ("old", Mutual), ("none", Disable)] {
-        assert_eq!(found.tls(80, &labels(&[("version", version)])), Some(expected), "{version}");
+        let demand = found.demand(80, &labels(&[("version", version)])).unwrap();
+        assert_eq!(demand.tls, expected, "{version}");
+    }
+}
+
+#[test]
+fn the_rule_that_demands_is_named_with_its_subset_and_port() {
+    let mut rule = rule("full", "a", "httpbin", Some(Disable));
+    rule.subsets = vec![subset("new", policy(Some(Simple), &[(80, Some(Mutual))]))];
+    let rules = collect(&[rule.clone()]);
+    let found = rules.for_host("full", HOST, "full");
+    for (version, port, tls, subset, of_port) in [
+        ("new", 80, Mutual, Some("new"), Some(80)),
+        ("new", 81, Simple, Some("new"), None),
+        ("old", 80, Disable, None, None),
+    ] {
+        let expected = Demand { tls, rule: &rule.meta, subset, port: of_port };
+        assert_eq!(found.demand(port, &labels(&[("version", version)])), Some(expected), "{version} {port}");
     }
 }
 

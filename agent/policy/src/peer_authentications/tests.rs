@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    ModeSetting, PeerAuthenticationSpec,
+    Mode, ModeSetting, PeerAuthenticationSpec,
     testing::{labels, meta},
 };
 use Mode::{Disable, Permissive, Strict};
@@ -105,6 +105,27 @@ fn a_replaced_policy_leaves_nothing_behind() {
     let older = policy(1, "full", "a", set(Strict));
     let newer = policy(2, "full", "a", set(Disable));
     assert_eq!(modes(&[older, newer]), [Disable; 3]);
+}
+
+#[test]
+fn the_policy_that_sets_the_mode_is_named() {
+    let [mesh, namespace] = [(ROOT, "mesh", set(Disable)), ("full", "namespace", UNSET)]
+        .map(|(of, name, mode)| policy(1, of, name, mode));
+    let pods = workload(1, "workload", set(Strict), &[("80", set(Permissive)), ("81", UNSET)]);
+    let (app, other) = (labels(&[("app", "httpbin")]), labels(&[]));
+    let all = collect(&[mesh, namespace, pods]);
+    for (of, labels, port, expected) in [
+        ("full", &app, Some(80), Some((Permissive, Scope::Port, "workload"))),
+        ("full", &app, Some(81), Some((Strict, Scope::Workload, "workload"))),
+        ("full", &app, None, Some((Strict, Scope::Workload, "workload"))),
+        ("full", &other, Some(80), Some((Disable, Scope::Mesh, "mesh"))),
+        (ROOT, &app, Some(80), Some((Disable, Scope::Mesh, "mesh"))),
+    ] {
+        let ruling = all.ruling(of, labels, port);
+        let named = ruling.source.map(|(scope, meta)| (ruling.mode, scope, &*meta.name));
+        assert_eq!(named, expected, "{of} {labels:?} {port:?}");
+    }
+    assert_eq!(collect(&[]).ruling("full", &app, Some(80)), Ruling { mode: Permissive, source: None });
 }
 
 fn any_policy() -> impl Strategy<Value = PeerAuthentication> {

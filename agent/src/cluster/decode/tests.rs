@@ -132,7 +132,9 @@ fn what_is_wrong_is_named_by_object_and_field() {
     ] {
         let message = rejected(&document);
         assert!(message.contains(expected), "expected {expected}\n   found {message}");
-        if let Some(kind) = document["kind"].as_str().and_then(kind_called) {
+        // Who asks for a kind by its name does not look for the name again.
+        let is_named = document.get("apiVersion").is_some();
+        if let Some(kind) = document["kind"].as_str().filter(|_| is_named).and_then(kind_called) {
             let fast = decode_json(kind, document.to_string().as_bytes(), &Settings::default());
             assert_eq!(fast.unwrap_err().to_string(), message);
         }

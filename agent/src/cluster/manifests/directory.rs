@@ -21,7 +21,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::folder::{Contents, Folder};
-use crate::cluster::{Cluster, Index, ObjectKey, Problem, WatchState, problem::Reporter, sources::Source};
+use crate::cluster::{
+    Cluster, Index, MeshConfig, ObjectKey, Overrides, Problem, WatchState, problem::Reporter, sources::Source,
+};
 
 /// A directory of manifests: files named `*.yaml`, `*.yml` or `*.json`, subdirectories left aside.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct ManifestDir {
     watcher: RecommendedWatcher,
     watched: Option<Inode>,
     changed: Arc<Notify>,
+    /// What is above the mesh's settings that the directory has; none leaves the settings as they are.
+    overrides: Option<Overrides>,
 }
 
 /// The directory is of no use.
@@ -83,9 +87,17 @@ impl ManifestDir {
         };
         let watcher = notify::recommended_watcher(on_event).map_err(unwatchable)?;
         let (folder, applied) = (Folder::default(), BTreeSet::new());
-        let mut directory = Self { path: path.to_owned(), folder, applied, watcher, watched: None, changed };
+        let mut directory =
+            Self { path: path.to_owned(), folder, applied, watcher, watched: None, changed, overrides: None };
         directory.watch()?;
         Ok(directory)
+    }
+
+    /// Follows the mesh's settings as well: Istio's `ConfigMap`, where the directory has it.
+    #[must_use]
+    pub fn with_mesh(self, overrides: Overrides) -> Self {
+        let namespace = overrides.settings(&MeshConfig::default()).root_namespace;
+        Self { folder: Folder::with_mesh_in(namespace), overrides: Some(overrides), ..self }
     }
 
     /// Brings the cluster up to what the directory says now. To be called once before anything else runs.
@@ -156,9 +168,15 @@ impl ManifestDir {
     }
 
     fn apply(&mut self, cluster: &Cluster) {
-        let Contents { objects, problems } = self.folder.contents();
+        let Contents { objects, problems, mesh } = self.folder.contents();
+        let mesh = mesh.unwrap_or_default();
+        let settings = self.overrides.as_ref().map(|overrides| overrides.settings(&mesh));
         let now: BTreeSet<ObjectKey> = objects.keys().cloned().collect();
         cluster.update(|index: &mut Index| {
+            if let Some(settings) = settings.filter(|settings| **index.settings() != *settings) {
+                info!(?settings, "the mesh's settings changed");
+                index.set_settings(settings);
+            }
             for gone in self.applied.difference(&now) {
                 index.delete(gone);
             }

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::debug;
 
-use super::documents::{Document, Item, read};
+use super::{
+    documents::{Document, Item, read},
+    mesh,
+};
 use crate::cluster::{
-    Object, ObjectKey, Rejected, Settings, decode,
+    MeshConfig, Object, ObjectKey, Rejected, Settings, decode,
+    mesh::MeshConfigError,
     problem::{Problem, Subject},
 };
 
@@ -14,6 +18,8 @@ use crate::cluster::{
 #[derive(Debug, Default)]
 pub(in crate::cluster) struct Folder {
     files: BTreeMap<String, File>,
+    /// Where the mesh's settings are looked for; nowhere if none.
+    mesh_namespace: Option<String>,
 }
 
 /// What the folder says as a whole.
@@ -21,11 +27,14 @@ pub(in crate::cluster) struct Folder {
 pub(in crate::cluster) struct Contents {
     pub(in crate::cluster) objects: BTreeMap<ObjectKey, Object>,
     pub(in crate::cluster) problems: Vec<Problem>,
+    /// The mesh's settings, where they are written.
+    pub(in crate::cluster) mesh: Option<MeshConfig>,
 }
 
 #[derive(Debug, Default)]
 struct File {
     text: String,
+    mesh: Option<MeshConfig>,
     objects: BTreeMap<ObjectKey, Placed>,
     problems: Vec<Problem>,
 }
@@ -38,13 +47,18 @@ struct Placed {
 }
 
 impl Folder {
+    /// One that has the mesh's settings in that namespace.
+    pub(super) fn with_mesh_in(namespace: String) -> Self {
+        Self { mesh_namespace: Some(namespace), ..Self::default() }
+    }
+
     /// Takes in a file. Of an object that is broken now, or that may hide in a document that cannot be read, what
     /// this file said before stays in force.
     pub(in crate::cluster) fn put(&mut self, name: &str, text: String, settings: &Settings) {
         let file = self.files.entry(name.to_owned()).or_default();
         if file.text != text || !file.problems.is_empty() {
-            let reading = Reading::of(name, &text, settings);
-            *file = reading.after(&file.objects, text);
+            let reading = Reading::of(name, &text, settings, self.mesh_namespace.as_deref());
+            *file = reading.after(file, text);
         }
     }
 
@@ -74,7 +88,8 @@ impl Folder {
         }
         problems.sort();
         let objects = first.into_iter().map(|(key, (_, placed))| (key.clone(), placed.object.clone()));
-        Contents { objects: objects.collect(), problems }
+        let mesh = self.files.values().find_map(|file| file.mesh.clone());
+        Contents { objects: objects.collect(), problems, mesh }
     }
 }
 
@@ -83,6 +98,9 @@ impl Folder {
 struct Reading {
     objects: BTreeMap<ObjectKey, Placed>,
     problems: Vec<Problem>,
+    mesh: Option<MeshConfig>,
+    /// The mesh's settings are written here but broken.
+    mesh_broken: bool,
     /// Objects that are written here but broken.
     broken: BTreeSet<ObjectKey>,
     /// There may be more of them: some document's object could not be told.
@@ -90,17 +108,24 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(name: &str, text: &str, settings: &Settings) -> Self {
+    fn of(name: &str, text: &str, settings: &Settings, mesh_namespace: Option<&str>) -> Self {
         let mut reading = Self::default();
         for document in read(name, text) {
-            reading.take(name, document, settings);
+            reading.take(name, document, settings, mesh_namespace);
         }
         reading
     }
 
-    fn take(&mut self, name: &str, document: Document, settings: &Settings) {
+    fn take(&mut self, name: &str, document: Document, settings: &Settings, mesh_namespace: Option<&str>) {
         match document.items {
-            Ok(items) => items.iter().for_each(|item| self.take_item(name, document.number, item, settings)),
+            Ok(items) => {
+                for item in items {
+                    match mesh_namespace.and_then(|it| Some((it, mesh::read(&item.value, it)?))) {
+                        Some((namespace, read)) => self.take_mesh(name, document.number, namespace, read),
+                        None => self.take_item(name, document.number, &item, settings),
+                    }
+                }
+            }
             Err(reason) => {
                 self.broken_unknown = true;
                 self.problems.push(problem(name, Some(document.number), None, "", reason));
@@ -115,6 +140,24 @@ impl Reading {
                 debug!(file = name, document, kind = %item.value["kind"], "of no use to the agent: ignored");
             }
             Err(rejected) => self.take_rejected(name, document, &item.path, rejected),
+        }
+    }
+
+    fn take_mesh(
+        &mut self,
+        name: &str,
+        document: usize,
+        namespace: &str,
+        read: Result<MeshConfig, MeshConfigError>,
+    ) {
+        match read {
+            Ok(mesh) => drop(self.mesh.get_or_insert(mesh)),
+            Err(error) => {
+                self.mesh_broken = true;
+                let subject = Some(Subject::MeshConfig { namespace: namespace.to_owned() });
+                let problem = problem(name, Some(document), None, "data.mesh", error.to_string());
+                self.problems.push(Problem { subject, ..problem });
+            }
         }
     }
 
@@ -141,13 +184,14 @@ impl Reading {
         }
     }
 
-    fn after(mut self, before: &BTreeMap<ObjectKey, Placed>, text: String) -> File {
-        for (key, placed) in before {
+    fn after(mut self, before: &File, text: String) -> File {
+        for (key, placed) in &before.objects {
             if self.broken_unknown || self.broken.contains(key) {
                 self.objects.entry(key.clone()).or_insert_with(|| placed.clone());
             }
         }
-        File { text, objects: self.objects, problems: self.problems }
+        let kept = before.mesh.clone().filter(|_| self.mesh_broken || self.broken_unknown);
+        File { text, mesh: self.mesh.or(kept), objects: self.objects, problems: self.problems }
     }
 }
 

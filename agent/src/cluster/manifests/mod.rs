@@ -3,5 +3,6 @@
 mod directory;
 mod documents;
 pub(super) mod folder;
+mod mesh;
 
 pub use directory::{ManifestDir, ManifestDirError};

@@ -9,7 +9,7 @@ mod service_entry;
 mod workload_entry;
 
 pub(super) use addresses::Addresses;
-pub(super) use endpoint_slice::{EndpointSlice, EndpointSliceFields, SERVICE_NAME};
+pub(super) use endpoint_slice::{Endpoint, EndpointSlice, EndpointSliceFields, SERVICE_NAME};
 pub(super) use namespace::{Namespace, NamespaceFields};
 pub(super) use pod::{Phase, Pod, PodFields};
 pub(super) use service::{Service, ServiceFields, ServicePort};

@@ -26,6 +26,19 @@ pub struct PeerTable {
     hosts: HashMap<HostRef, Vec<Captured>>,
     /// How many hosts have the address for their own and are captured there.
     doors: HashMap<Destination, usize>,
+    /// Who speaks sidecar mTLS.
+    sidecars: BTreeSet<IpAddr>,
+    /// Whose answer is another one since somebody asked.
+    sidecars_touched: BTreeSet<IpAddr>,
+}
+
+/// Whether an address speaks sidecar mTLS, where that is another answer than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SidecarChange {
+    /// The address.
+    pub address: IpAddr,
+    /// The answer.
+    pub is_sidecar: bool,
 }
 
 /// A destination for which the kernel has to be told something else.
@@ -66,6 +79,14 @@ impl PeerTable {
         touched.into_iter().map(told).collect()
     }
 
+    /// What [`Self::update`] has found out about sidecars since this was last asked.
+    pub fn sidecar_changes(&mut self) -> Vec<SidecarChange> {
+        let touched = mem::take(&mut self.sidecars_touched).into_iter();
+        touched
+            .map(|address| SidecarChange { address, is_sidecar: self.sidecars.contains(&address) })
+            .collect()
+    }
+
     /// How many destinations the kernel is told of.
     pub fn len(&self) -> usize {
         let only_doors = self.doors.keys().filter(|door| !self.addresses.contains_key(door));
@@ -89,6 +110,7 @@ impl PeerTable {
         let old = mem::take(&mut self.addresses).into_keys().chain(mem::take(&mut self.doors).into_keys());
         let mut touched: BTreeSet<Destination> = old.collect();
         self.hosts.clear();
+        self.sidecars_touched.append(&mut self.sidecars);
         if !self.namespaces.is_empty() {
             for address in index.addresses() {
                 self.look_at_address(index, address, &mut touched);
@@ -128,6 +150,18 @@ impl PeerTable {
         for (destination, verdict) in index.address_destinations(&self.namespaces, address) {
             self.addresses.insert(destination, verdict);
             touched.insert(destination);
+        }
+        self.look_at_sidecar(index, address);
+    }
+
+    fn look_at_sidecar(&mut self, index: &Index, address: IpAddr) {
+        let changed = if index.is_sidecar(address) {
+            self.sidecars.insert(address)
+        } else {
+            self.sidecars.remove(&address)
+        };
+        if changed {
+            self.sidecars_touched.insert(address);
         }
     }
 

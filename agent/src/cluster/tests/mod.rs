@@ -4,6 +4,7 @@ mod destinations;
 mod entries;
 mod pods;
 mod properties;
+mod prospects;
 mod reach;
 mod routes;
 mod settings;

@@ -1,13 +1,13 @@
 //! What holds for each cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::cluster::{
     Captured, Destination, Index, KernelVerdict, Kind, Object, ObjectKey, PeerChange, PeerTable, PodRef,
-    Settings, Verdict,
+    Settings, SidecarChange, Verdict,
     testing::{
         at, destination_rule, namespace, object, peer_authentication, pod, service, service_entry, settings,
         slice, workload_entry,
@@ -77,10 +77,20 @@ fn any_object() -> impl Strategy<Value = Value> {
 }
 
 /// One object per name, as an API server keeps them.
-fn any_cluster() -> impl Strategy<Value = Vec<Object>> {
+pub(super) fn any_cluster() -> impl Strategy<Value = Vec<Object>> {
     proptest::collection::vec(any_object(), 0..16).prop_map(|values| {
         let objects = values.iter().map(object);
         objects.map(|object| (object.key(), object)).collect::<BTreeMap<_, _>>().into_values().collect()
+    })
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let captured = proptest::sample::select(&[Captured::ByWish, Captured::ByAnnotation][..]);
+    (any::<bool>(), "one|istio-system", captured).prop_map(|(auto_mtls, root_namespace, captured)| Settings {
+        root_namespace,
+        auto_mtls,
+        captured,
+        ..settings()
     })
 }
 
@@ -156,7 +166,7 @@ proptest! {
         let mut known: Vec<_> = before.iter().map(Object::key).collect();
         let mut clients = vec![PodRef::new("one", "stranger")];
         let mut table = PeerTable::default();
-        let mut kernel = BTreeMap::new();
+        let (mut kernel, mut sidecars) = (BTreeMap::new(), BTreeSet::new());
         for step in steps.into_iter().chain([Step::Look]) {
             match step {
                 Step::Look => {
@@ -168,6 +178,12 @@ proptest! {
                     }
                     prop_assert_eq!(&kernel, &index.destinations(&clients));
                     prop_assert_eq!(table.len(), kernel.len());
+                    for SidecarChange { address, is_sidecar } in table.sidecar_changes() {
+                        let _ = if is_sidecar { sidecars.insert(address) } else { sidecars.remove(&address) };
+                    }
+                    let all = index.addresses().into_iter().filter(|address| index.is_sidecar(*address));
+                    let expected: BTreeSet<_> = all.filter(|_| !clients.is_empty()).collect();
+                    prop_assert_eq!(&sidecars, &expected);
                 }
                 Step::Clients(namespaces) => {
                     clients = namespaces.iter().map(|namespace| PodRef::new(namespace, "stranger")).collect();
@@ -196,6 +212,32 @@ proptest! {
         let kept: Vec<ObjectKey> = added.iter().map(Object::key).collect();
         let rest: Vec<_> = before.iter().filter(|object| !kept.contains(&object.key())).cloned().collect();
         prop_assert_eq!(&changed.files, &index(&rest).files);
+    }
+
+    #[test]
+    fn it_does_not_matter_when_the_meshs_settings_arrive(
+        objects in any_cluster(), settings in any_settings(), after in any::<prop::sample::Index>()
+    ) {
+        let mut first = Index::new(settings.clone());
+        objects.iter().cloned().for_each(|object| first.apply(object));
+        let (early, late) = objects.split_at(after.index(objects.len() + 1));
+        let mut between = index(early);
+        between.set_settings(settings);
+        late.iter().cloned().for_each(|object| between.apply(object));
+        prop_assert_eq!(&between.files, &first.files);
+        let clients = [PodRef::new("one", "stranger")];
+        prop_assert_eq!(between.destinations(&clients), first.destinations(&clients));
+    }
+
+    #[test]
+    fn taking_settings_back_undoes_them(objects in any_cluster(), other in any_settings()) {
+        let before = index(&objects);
+        let mut changed = index(&objects);
+        changed.set_settings(other);
+        changed.set_settings(settings());
+        prop_assert_eq!(&changed.files, &before.files);
+        let clients = [PodRef::new("one", "stranger")];
+        prop_assert_eq!(changed.destinations(&clients), before.destinations(&clients));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Who reaches whom, and how: the cases that Istio's own tests hold, and the steps of a migration.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path};
 
 use culvert_policy::{PeerStatus, SpiffeId};
+use serde::Deserialize;
 
 use crate::cluster::{
     Destination, Index, KernelVerdict, PodRef, Verdict,
@@ -10,7 +11,8 @@ use crate::cluster::{
 };
 
 /// What both sides see of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Seen {
     Mtls,
     Plain,
@@ -18,12 +20,12 @@ enum Seen {
 }
 use Seen::{Fail, Mtls, Plain};
 
-/// Carries a connection as the agents and the kernel of both nodes would.
-fn connect(index: &Index, client: &PodRef, origin: SocketAddr, turn: usize) -> Seen {
+/// Carries a connection as the agents and the kernel of both nodes would, to one of the servers.
+fn connect(index: &Index, client: &PodRef, origin: SocketAddr, turn: usize) -> (String, Seen) {
     let route = index.route(client, origin, turn);
     let server = route.peer.clone().expect("each endpoint is a pod");
     let port = route.endpoint.port();
-    match route.verdict {
+    let seen = match route.verdict {
         _ if !captured(index, client, origin) => plaintext(index, &server, port),
         Verdict::Plaintext => plaintext(index, &server, port),
         Verdict::Hbone(identity) if index.admit_hbone(&server, port).is_ok() => {
@@ -32,7 +34,8 @@ fn connect(index: &Index, client: &PodRef, origin: SocketAddr, turn: usize) -> S
         }
         Verdict::Hbone(_) | Verdict::Refuse => Fail,
         Verdict::Sidecar(_) => panic!("nobody here has a sidecar"),
-    }
+    };
+    (server.to_string(), seen)
 }
 
 /// The service accounts of these clusters are called as the pods, less a number.
@@ -56,74 +59,51 @@ fn plaintext(index: &Index, server: &PodRef, port: u16) -> Seen {
     if refused { Fail } else { Plain }
 }
 
+/// One of the cases that `tests/manifests/cases.yaml` lists.
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    cluster: String,
+    objects: String,
+    calls: Vec<Call>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    from: String,
+    /// `service.namespace`.
+    to: String,
+    /// By server.
+    seen: BTreeMap<String, Seen>,
+}
+
 #[test]
-fn cases_r1_to_r12() {
-    for (case, expected) in [
-        ("R1", [Mtls, Fail, Fail]),
-        ("R2", [Mtls, Fail, Plain]),
-        ("R3", [Plain, Plain, Plain]),
-        ("R4", [Plain, Plain, Plain]),
-        ("R5", [Mtls, Plain, Fail]),
-        ("R6", [Plain, Plain, Plain]),
-        ("R7", [Mtls, Plain, Plain]),
-        ("R8", [Mtls, Fail, Plain]),
-        ("R9", [Mtls, Fail, Fail]),
-        ("R10", [Mtls, Fail, Plain]),
-        ("R11", [Plain, Plain, Plain]),
-        ("R12", [Plain, Plain, Plain]),
-    ] {
-        let index = index_of_files(&["reach/cluster.yaml", &format!("reach/{case}.yaml")]);
-        for (server_m, server_n) in
-            [("10.96.0.21:80", "10.96.0.22:80"), ("[fd00:96::21]:80", "[fd00:96::22]:80")]
-        {
-            let pairs = [("client-m", server_m), ("client-m", server_n), ("client-n", server_m)];
-            let seen =
-                pairs.map(|(client, server)| connect(&index, &PodRef::new("reach", client), at(server), 0));
-            assert_eq!(seen, expected, "{case} {server_m}");
+fn each_case_is_decided_as_the_list_says() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/manifests/cases.yaml");
+    let cases: Vec<Case> = serde_saphyr::from_str(&fs::read_to_string(list).unwrap()).unwrap();
+    assert_eq!(cases.len(), 19, "R1 to R15, and four steps");
+    for case in cases {
+        let index = index_of_files(&[&case.cluster, &case.objects]);
+        for call in case.calls {
+            for address in addresses(&index, &call.to) {
+                let seen = ten_calls(&index, &named(&call.from), address);
+                assert_eq!(seen, call.seen, "{}: {} to {address}", case.id, call.from);
+            }
         }
     }
 }
 
-#[test]
-fn cases_r13_to_r15() {
-    for (case, expected) in [("R13", [Mtls, Plain]), ("R14", [Fail, Plain]), ("R15", [Mtls, Fail])] {
-        let index = index_of_files(&["subsets/cluster.yaml", &format!("subsets/{case}.yaml")]);
-        for server in ["10.96.0.20:80", "[fd00:96::20]:80"] {
-            let client = named("reach/client-m");
-            let seen = [0, 1].map(|turn| connect(&index, &client, at(server), turn));
-            assert_eq!(seen, expected, "{case} {server}");
-        }
-    }
+/// The addresses of a Service with one port, of both families.
+fn addresses(index: &Index, service: &str) -> Vec<SocketAddr> {
+    let (name, namespace) = service.split_once('.').unwrap();
+    let service = index.files.services.get(namespace, name).unwrap();
+    assert_eq!((service.addresses.len(), service.ports.len()), (2, 1));
+    service.addresses.iter().map(|ip| SocketAddr::new(*ip, service.ports[0].number)).collect()
 }
 
-#[test]
-fn the_steps_of_a_migration() {
-    const SERVERS: [[&str; 3]; 2] = [
-        ["10.96.0.21:80", "10.96.0.22:80", "10.96.0.24:80"],
-        ["[fd00:96::21]:80", "[fd00:96::22]:80", "[fd00:96::24]:80"],
-    ];
-    let (half, plain, fail): (&[_], &[_], &[_]) = (&[Mtls, Plain], &[Plain], &[Fail]);
-    for (step, expected) in [
-        ("step1", [[&[Mtls], half, plain], [plain, plain, plain]]),
-        ("step2", [[&[Mtls], half, plain], [fail, plain, plain]]),
-        ("step3", [[plain, half, plain], [plain, plain, plain]]),
-        ("step4", [[fail, half, plain], [plain, plain, plain]]),
-    ] {
-        let index = index_of_files(&["walkthrough/cluster.yaml", &format!("walkthrough/{step}.yaml")]);
-        for servers in SERVERS {
-            let clients = ["full/sleep", "legacy/sleep"].map(named);
-            let seen = clients.map(|client| servers.map(|server| ten_calls(&index, &client, at(server))));
-            assert_eq!(seen, expected.map(|row| row.map(<[Seen]>::to_vec)), "{step} {servers:?}");
-        }
-    }
-}
-
-/// What ten calls see, each kind once.
-fn ten_calls(index: &Index, client: &PodRef, server: SocketAddr) -> Vec<Seen> {
-    let mut seen: Vec<_> = (0..10).map(|turn| connect(index, client, server, turn)).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    seen
+/// What ten calls see of each server.
+fn ten_calls(index: &Index, client: &PodRef, origin: SocketAddr) -> BTreeMap<String, Seen> {
+    (0..10).map(|turn| connect(index, client, origin, turn)).collect()
 }
 
 #[test]

@@ -22,7 +22,9 @@ fn new_settings_hold_for_the_objects_that_are_there() {
         ..settings()
     };
     let mut fresh = Index::new(changed.clone());
-    objects.iter().for_each(|value| fresh.apply(object(value)));
+    for value in &objects {
+        fresh.apply(object(value));
+    }
     let mut followed = index(&objects);
     let route = |index: &Index| index.route(&named("ns/client"), at("10.0.0.2:80"), 0);
     assert_ne!(route(&followed), route(&fresh));

@@ -48,12 +48,12 @@ impl Objects {
         Self { kind, cluster, broken: BTreeSet::new() }
     }
 
-    fn read(&self, object: &RawValue, settings: &Settings) -> Result<Object, Broken> {
+    fn read(&self, object: &RawValue, settings: &Settings) -> Result<Object, Box<Broken>> {
         decode_json(self.kind, object.get().as_bytes(), settings)
             .map_err(|rejected| self.broken(object, rejected))
     }
 
-    fn broken(&self, object: &RawValue, rejected: Rejected) -> Broken {
+    fn broken(&self, object: &RawValue, rejected: Rejected) -> Box<Broken> {
         let key = rejected.key.or_else(|| wire::name(object).map(|name| self.key(&name)));
         let problem = Problem {
             file: None,
@@ -62,7 +62,7 @@ impl Objects {
             field: rejected.field,
             reason: rejected.reason.to_string(),
         };
-        Broken { key, problem }
+        Box::new(Broken { key, problem })
     }
 
     fn key(&self, name: &Name<'_>) -> ObjectKey {
@@ -81,7 +81,7 @@ impl Objects {
                 Some(Step::Apply(object))
             }
             Err(broken) => {
-                self.tell(broken);
+                self.tell(*broken);
                 None
             }
         }
@@ -111,7 +111,7 @@ impl Sink for Objects {
         for item in items {
             match self.read(item, &settings) {
                 Ok(object) => objects.push(object),
-                Err(it) => broken.push(it),
+                Err(it) => broken.push(*it),
             }
         }
         let index = self.cluster.read();
@@ -127,9 +127,13 @@ impl Sink for Objects {
             index.reset(self.kind, objects);
         });
         let mended: Vec<_> = self.broken.difference(&listed).cloned().collect();
-        mended.iter().for_each(|key| self.mend(key));
+        for key in &mended {
+            self.mend(key);
+        }
         self.cluster.report(Reporter::Nameless(self.kind), Vec::new());
-        broken.into_iter().for_each(|broken| self.tell(broken));
+        for broken in broken {
+            self.tell(broken);
+        }
     }
 
     fn change(&mut self, changes: &[Change<'_>]) {

@@ -34,8 +34,10 @@ pub struct Timing {
     pub denied: Duration,
     /// How often a resource that is not served is looked for.
     pub look_again: Duration,
-    /// Over how long all agents spread a fresh list after the API server was away.
+    /// Over how long all agents spread a fresh list after the API server was away, whatever it lists.
     pub spread: Duration,
+    /// And how much longer for each object that is known: a list costs what it holds.
+    pub spread_per_object: Duration,
 }
 
 impl Default for WatchOptions {
@@ -47,7 +49,7 @@ impl Default for WatchOptions {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            answer: Duration::from_secs(60),
+            answer: Duration::from_mins(1),
             silence: Duration::from_secs(100),
             proven: Duration::from_secs(1),
             watch: Duration::from_mins(5),
@@ -56,7 +58,16 @@ impl Default for Timing {
             denied: Duration::from_mins(2),
             look_again: Duration::from_secs(30),
             spread: Duration::from_secs(10),
+            spread_per_object: Duration::from_millis(2),
         }
+    }
+}
+
+impl Timing {
+    /// Over how long all agents spread a fresh list of about as many objects.
+    pub(super) fn spread_of(&self, objects: usize) -> Duration {
+        let objects = u32::try_from(objects).unwrap_or(u32::MAX);
+        self.spread.saturating_add(self.spread_per_object.saturating_mul(objects))
     }
 }
 
@@ -64,5 +75,18 @@ impl WatchOptions {
     /// Istio's configuration stands where the operator says that the root namespace is, whatever it says itself.
     pub(super) fn mesh_config_namespace(&self) -> String {
         self.overrides.root_namespace.clone().unwrap_or_else(|| Settings::default().root_namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_there_is_to_list_the_longer_agents_spread_it() {
+        let timing = Timing::default();
+        assert_eq!(timing.spread_of(0), Duration::from_secs(10));
+        assert_eq!(timing.spread_of(100_000), Duration::from_secs(210));
+        assert!(timing.spread_of(usize::MAX) > Duration::from_hours(1));
     }
 }

@@ -18,7 +18,7 @@ use super::{
     sink::Sink,
     wire::{Event, Page},
 };
-use crate::cluster::{Cluster, WatchState};
+use crate::cluster::{Cluster, WatchState, sources::Source};
 
 /// What the followers of all resources share.
 #[derive(Clone)]
@@ -98,15 +98,13 @@ impl<S: Sink> Reflector<S> {
             let text = self.shared.api.page(path, &params).await?;
             let page = Page::parse(&text)?;
             self.sink.page(&mut listing, page.items.as_deref().unwrap_or_default());
-            match page.next() {
-                Some(token) => params = params.continue_token(token),
-                None => {
-                    let version = page.version()?;
-                    self.sink.complete(listing);
-                    self.heard();
-                    return Ok(version);
-                }
-            }
+            let Some(token) = page.next() else {
+                let version = page.version()?;
+                self.sink.complete(listing);
+                self.heard();
+                return Ok(version);
+            };
+            params = params.continue_token(token);
         }
     }
 
@@ -178,29 +176,30 @@ impl<S: Sink> Reflector<S> {
             }
             Fault::NotServed => self.miss(stage, random),
             Fault::Expired => {
-                self.relist(stage);
+                relist(stage);
                 self.set_state(WatchState::Listing, None);
                 self.before_list(random)
             }
             Fault::Malformed(reason) => {
-                self.relist(stage);
+                relist(stage);
                 self.fail(&format!("the API server's answer cannot be understood: {reason}"));
                 self.backoff.next(timing.retry, random)
             }
         }
     }
 
+    fn known(&self) -> usize {
+        match self.resource.source() {
+            Source::Kind(kind) => self.shared.cluster.read().count(kind),
+            Source::MeshConfig | Source::Manifests => 1,
+        }
+    }
+
     /// After an API server was away, all agents find at once that it has forgotten their versions.
     fn before_list(&mut self, random: f64) -> Duration {
         let timing = &self.shared.api.timing;
-        let spread = if self.disconnected { timing.spread.mul_f64(random) } else { Duration::ZERO };
-        spread.max(self.backoff.next(timing.retry, random))
-    }
-
-    fn relist(&self, stage: &mut Stage) {
-        if let Stage::Watch { path, .. } = stage {
-            *stage = Stage::List { path: std::mem::take(path) };
-        }
+        let spread = if self.disconnected { timing.spread_of(self.known()) } else { Duration::ZERO };
+        spread.mul_f64(random).max(self.backoff.next(timing.retry, random))
     }
 
     /// There is no such resource, in this version or at all.
@@ -252,3 +251,12 @@ impl<S: Sink> Reflector<S> {
         }
     }
 }
+
+fn relist(stage: &mut Stage) {
+    if let Stage::Watch { path, .. } = stage {
+        *stage = Stage::List { path: std::mem::take(path) };
+    }
+}
+
+#[cfg(test)]
+mod tests;

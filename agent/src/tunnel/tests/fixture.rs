@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use culvert_policy::{PeerStatus, Reason, SpiffeId};
+use culvert_policy::{PeerStatus, Reason, SpiffeId, Transport};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,7 +41,7 @@ pub(super) fn many_files() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-pub(super) fn id(service_account: &str) -> SpiffeId {
+pub(in crate::tunnel) fn id(service_account: &str) -> SpiffeId {
     SpiffeId::new("cluster.local", "full", service_account)
 }
 
@@ -49,7 +49,7 @@ pub(super) fn pod(name: &str) -> PodRef {
     PodRef { namespace: "full".into(), name: name.into() }
 }
 
-pub(super) fn identities() -> Identities {
+pub(in crate::tunnel) fn identities() -> Identities {
     Identities::new(Authority::in_memory("cluster.local").unwrap(), Duration::from_hours(1))
 }
 
@@ -156,6 +156,7 @@ impl Node {
             addresses: vec![address],
             outbound: vec![outbound],
             inbound: inbound.into_iter().collect(),
+            steered: Vec::new(),
             hbone_port,
         });
         Self { world, workers, address, listener, lines: lines.into() }
@@ -254,7 +255,7 @@ impl Decide for Played {
         self.0.routes.lock().unwrap()[&origin].clone()
     }
 
-    fn admit_hbone(&self, _server: &PodRef, _port: u16) -> Admission {
+    fn admit(&self, _server: &PodRef, _by: Transport, _port: u16) -> Admission {
         *self.0.admission.borrow()
     }
 

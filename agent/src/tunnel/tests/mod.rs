@@ -1,7 +1,7 @@
 //! Whole connections over loopback: application, agent, tunnel, agent, application. The kernel's part and the
 //! cluster's are played.
 
-mod fixture;
+pub(super) mod fixture;
 mod idle;
 mod lifecycle;
 mod raw;

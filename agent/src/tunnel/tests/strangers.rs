@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    super::{inbound::HANDSHAKES, tls::Secured},
+    super::{enrolled::HANDSHAKES, tls::Secured},
     fixture::{Mesh, gist, id, identities, many_files, ping, soon},
 };
 use crate::observe::Direction::Inbound;

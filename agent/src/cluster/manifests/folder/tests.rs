@@ -125,3 +125,24 @@ fn an_item_of_a_list_is_named_by_its_place() {
     let expected = "PeerAuthentication ns/p, f.yaml, document 1, items[1].spec.mtls.mode: ";
     assert!(problem.starts_with(expected), "{problem}");
 }
+
+#[test]
+fn broken_settings_of_the_mesh_are_named_and_those_before_stay_in_force() {
+    let mesh = |yaml: &str| {
+        let metadata = "{namespace: istio-system, name: istio}";
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {metadata}, data: {{mesh: '{yaml}'}}}}")
+    };
+    let mut folder = Folder::with_mesh_in("istio-system".to_owned());
+    put(&mut folder, "f.yaml", &[&mesh("trustDomain: one")]);
+    let one = MeshConfig::parse("trustDomain: one").ok();
+    assert_eq!(folder.contents().mesh, one);
+
+    put(&mut folder, "f.yaml", &[NAMESPACE, &mesh("trustDomain: a/b")]);
+    assert_eq!(folder.contents().mesh, one);
+    let (_, problems) = told(&folder);
+    let expected = "ConfigMap istio-system/istio, f.yaml, document 2, data.mesh: ";
+    assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
+
+    put(&mut folder, "f.yaml", &[NAMESPACE]);
+    assert_eq!((folder.contents().mesh, told(&folder).1), (None, vec![]));
+}

@@ -2,19 +2,23 @@
 
 /// The namespaces: all, some and none of their pods are enrolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Namespace {
+pub enum Namespace {
+    /// All are enrolled.
     Full,
+    /// One is enrolled, and one is not.
     Partial,
+    /// None is.
     Legacy,
 }
 
 impl Namespace {
     /// Those with a server.
-    pub(crate) const SERVERS: [Self; 3] = [Self::Full, Self::Partial, Self::Legacy];
+    pub const SERVERS: [Self; 3] = [Self::Full, Self::Partial, Self::Legacy];
     /// Those with a client.
-    pub(crate) const CLIENTS: [Self; 2] = [Self::Full, Self::Legacy];
+    pub const CLIENTS: [Self; 2] = [Self::Full, Self::Legacy];
 
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Partial => "partial",
@@ -23,7 +27,7 @@ impl Namespace {
     }
 
     /// How often a client calls its Service: two endpoints in turn need several calls to be seen.
-    pub(crate) const fn calls(self) -> usize {
+    pub const fn calls(self) -> usize {
         match self {
             Self::Partial => 10,
             Self::Full | Self::Legacy => 1,
@@ -32,18 +36,21 @@ impl Namespace {
 }
 
 /// A step.
-pub(crate) struct Step {
-    pub(crate) title: &'static str,
+pub struct Step {
+    /// For people.
+    pub title: &'static str,
     /// What is in force in this step: Kubernetes objects, or nothing.
-    pub(crate) policy: Option<&'static str>,
+    pub policy: Option<&'static str>,
     /// For each client, what it must see of each server.
-    pub(crate) expected: [[Expected; 3]; 2],
+    pub expected: [[Expected; 3]; 2],
 }
 
 /// What a pair must see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
+pub enum Expected {
+    /// mTLS, and nothing else.
     Mtls,
+    /// Plaintext, and nothing else.
     Plaintext,
     /// mTLS to the pod that is enrolled, plaintext to the other, and both in the course of the calls.
     ByPod,
@@ -53,14 +60,16 @@ pub(crate) enum Expected {
 
 /// How a connection was carried between the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub enum Transport {
+    /// Over HBONE.
     Mtls,
+    /// As the application wrote it.
     Plaintext,
 }
 
 impl Transport {
     /// By its word in the agents' log.
-    pub(crate) fn of(word: &str) -> Option<Self> {
+    pub fn of(word: &str) -> Option<Self> {
         match word {
             "hbone" => Some(Self::Mtls),
             "plaintext" => Some(Self::Plaintext),
@@ -68,7 +77,8 @@ impl Transport {
         }
     }
 
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mtls => "mTLS",
             Self::Plaintext => "plaintext",
@@ -77,12 +87,12 @@ impl Transport {
 }
 
 /// Of the one enrolled client.
-pub(crate) const CLIENT_IDENTITY: &str = "spiffe://cluster.local/ns/full/sa/sleep";
+pub const CLIENT_IDENTITY: &str = "spiffe://cluster.local/ns/full/sa/sleep";
 
 use Expected::{ByPod, Fails, Mtls, Plaintext};
 
 /// The steps, in order.
-pub(crate) const STEPS: [Step; 4] = [
+pub const STEPS: [Step; 4] = [
     Step {
         title: "no policy, which is PERMISSIVE",
         policy: None,
@@ -90,17 +100,17 @@ pub(crate) const STEPS: [Step; 4] = [
     },
     Step {
         title: "`full` is STRICT",
-        policy: Some(include_str!("../../tests/manifests/walkthrough/step2.yaml")),
+        policy: Some(include_str!("../manifests/walkthrough/step2.yaml")),
         expected: [[Mtls, ByPod, Plaintext], [Fails, Plaintext, Plaintext]],
     },
     Step {
         title: "`full` is DISABLE",
-        policy: Some(include_str!("../../tests/manifests/walkthrough/step3.yaml")),
+        policy: Some(include_str!("../manifests/walkthrough/step3.yaml")),
         expected: [[Plaintext, ByPod, Plaintext], [Plaintext; 3]],
     },
     Step {
         title: "`full` is DISABLE, its DestinationRule ISTIO_MUTUAL",
-        policy: Some(include_str!("../../tests/manifests/walkthrough/step4.yaml")),
+        policy: Some(include_str!("../manifests/walkthrough/step4.yaml")),
         expected: [[Fails, ByPod, Plaintext], [Plaintext; 3]],
     },
 ];

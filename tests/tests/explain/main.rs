@@ -1,0 +1,7 @@
+//! `culvert explain`, and the list of who reaches whom: what is said, and that it is what happens.
+
+mod common;
+mod live;
+mod questions;
+mod stage;
+mod table;
