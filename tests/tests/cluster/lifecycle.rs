@@ -153,7 +153,7 @@ fn an_agent_that_hangs_is_as_one_that_is_gone() {
     let echo = Echo::start(&cluster.server, &[80]);
     let agent = Pid::from_raw(cluster.client_agent.process().try_into().unwrap()).unwrap();
     kill_process(agent, Signal::STOP).unwrap();
-    eventually("all of its threads stop", || are_stopped(agent).then_some(()));
+    eventually("all of its threads stop", || are_stopped(agent).unwrap().then_some(()));
     for family in Family::ALL {
         let refused = || cluster.client.connect(cluster.server.address(family, 80)).err();
         let error = eventually("the kernel's refusal", refused);
@@ -167,10 +167,14 @@ fn an_agent_that_hangs_is_as_one_that_is_gone() {
 }
 
 /// The kernel stops the threads of a process one after the other.
-fn are_stopped(process: Pid) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let mut states = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
-    states.all(|stat| stat.rsplit(") ").next().unwrap().starts_with('T'))
+fn are_stopped(process: Pid) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        if !stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[test]
