@@ -137,7 +137,7 @@ fn each_mistake_on_the_command_line_is_named() {
 async fn settings_that_contradict_each_other_end_it_with_the_reason() {
     let cluster = Cluster::new();
     let mut process = Process::start(&cluster, &["--root-lifetime=1h"]);
-    assert_eq!(process.ended().await.code(), Some(1));
+    assert_eq!(process.ended().await.code(), Some(64));
     let said = process.printed();
     assert!(said.contains("expected roots that live for at least 2days 4s"), "{said}");
     assert!(cluster.api.get("secrets", SYSTEM, SECRET).is_none());
