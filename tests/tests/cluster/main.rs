@@ -7,6 +7,7 @@ mod enforce;
 mod lifecycle;
 mod manifests;
 mod origination;
+mod outside;
 mod policy;
 mod probes;
 mod refusals;

@@ -1,190 +1,24 @@
 //! TLS to servers outside the mesh, by the settings of a `DestinationRule`.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     fs,
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
 };
 
 use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
-use rustls::{
-    RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer},
-    server::WebPkiClientVerifier,
-    version::{TLS12, TLS13},
-};
+use rustls::version::TLS12;
 use serde_json::Value;
-use socket2::SockRef;
 
-use crate::common::{Cluster, eventually};
+use crate::{
+    common::{Cluster, eventually},
+    outside::{ABRUPT, Authority, BOTH, Outside, Seen},
+};
 
 /// What the application sends: nobody on the way may read it.
 const SECRET: &[u8] = b"nobody on the way reads this";
-/// The first byte of a TLS record with a handshake in it (RFC 8446, section 5.1).
-const HANDSHAKE: u8 = 0x16;
-
-/// An authority outside the mesh.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    root: CertificateDer<'static>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let root = params.self_signed(&key).expect("a certificate");
-        let pem = root.pem();
-        Self { issuer: Issuer::new(params, key), root: root.into(), pem }
-    }
-
-    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::DnsName(name.try_into().expect("a name"))];
-        (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
-    }
-
-    /// A server for a name that demands a certificate of ours from its clients, or none.
-    fn server(
-        &self,
-        name: &str,
-        versions: &[&'static SupportedProtocolVersion],
-        demands: bool,
-    ) -> ServerConfig {
-        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions);
-        let builder = builder.expect("the provider has them");
-        let builder = if demands {
-            builder.with_client_cert_verifier(self.clients())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let (certificate, key) = self.sign(name);
-        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS#8");
-        builder.with_single_cert(vec![certificate.into()], key).expect("they belong together")
-    }
-
-    fn clients(&self) -> Arc<dyn rustls::server::danger::ClientCertVerifier> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).expect("a root");
-        let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider());
-        builder.build().expect("there is a root")
-    }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
-
-/// What a server saw of one connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    /// Whether it began with a handshake.
-    tls: bool,
-    /// The name that was asked for.
-    sni: Option<String>,
-    /// Whether the client showed a certificate.
-    certified: bool,
-    /// What the client wrote inside of TLS.
-    heard: Vec<u8>,
-}
-
-/// TLS servers on some ports of a pod that is nobody's: what they hear inside of TLS they send back.
-struct Outside {
-    listeners: Vec<Arc<TcpListener>>,
-    threads: Vec<JoinHandle<()>>,
-    seen: Arc<Mutex<BTreeMap<SocketAddr, Seen>>>,
-}
-
-impl Outside {
-    fn start(pod: &Pod, servers: impl IntoIterator<Item = (u16, ServerConfig)>) -> Self {
-        let mut it = Self { listeners: Vec::new(), threads: Vec::new(), seen: Arc::default() };
-        for (port, config) in servers {
-            let config = Arc::new(config);
-            for family in Family::ALL {
-                let listener = pod.listen(pod.address(family, port)).expect("the port is free");
-                it.serve(Arc::new(listener), Arc::clone(&config), port != ABRUPT);
-            }
-        }
-        it
-    }
-
-    fn serve(&mut self, listener: Arc<TcpListener>, config: Arc<ServerConfig>, notifies: bool) {
-        self.listeners.push(Arc::clone(&listener));
-        let seen = Arc::clone(&self.seen);
-        self.threads.push(thread::spawn(move || {
-            loop {
-                match listener.accept() {
-                    Ok((tcp, from)) => {
-                        let what = answer(tcp, Arc::clone(&config), notifies);
-                        seen.lock().unwrap_or_else(PoisonError::into_inner).insert(from, what);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
-            }
-        }));
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        for listener in &self.listeners {
-            // Wakes up who waits in accept(); it cannot fail on a socket that listens.
-            let _ = SockRef::from(&**listener).shutdown(std::net::Shutdown::Both);
-        }
-        for thread in self.threads.drain(..) {
-            // What went wrong there has been printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn answer(tcp: TcpStream, config: Arc<ServerConfig>, notifies: bool) -> Seen {
-    let mut first = [0];
-    let tls = tcp.peek(&mut first).is_ok() && first[0] == HANDSHAKE;
-    let mut seen = Seen { tls, ..Seen::default() };
-    let connection = ServerConnection::new(config).expect("the configuration is good");
-    let mut stream = rustls::StreamOwned::new(connection, tcp);
-    // A client that refuses us is what some tests are about.
-    if echo(&mut stream, &mut seen.heard).is_ok() && notifies {
-        stream.conn.send_close_notify();
-        let _ = stream.flush();
-    }
-    seen.sni = stream.conn.server_name().map(ToOwned::to_owned);
-    seen.certified = stream.conn.peer_certificates().is_some();
-    seen
-}
-
-fn echo(
-    stream: &mut rustls::StreamOwned<ServerConnection, TcpStream>,
-    heard: &mut Vec<u8>,
-) -> io::Result<()> {
-    let mut chunk = [0; 1024];
-    loop {
-        match stream.read(&mut chunk)? {
-            0 => return Ok(()),
-            count => {
-                heard.extend(&chunk[..count]);
-                stream.write_all(&chunk[..count])?;
-                stream.flush()?;
-            }
-        }
-    }
-}
 
 /// A cluster, a pod outside of it, and a directory that the agent reads files from.
 struct Site {
@@ -195,8 +29,6 @@ struct Site {
 
 /// The port at which each site shows that its rules are in force.
 const PROBE: u16 = 7000;
-/// A server at this port closes without a word, as many do.
-const ABRUPT: u16 = 7001;
 
 impl Site {
     fn start(manifests: &[&str]) -> Self {
@@ -269,8 +101,6 @@ fn rule(port: u16, tls: &str) -> String {
     )
 }
 
-const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
-
 #[test]
 fn the_settings_of_a_rule_open_tls_to_a_server_outside() {
     let (authority, foreign) = (Authority::new(), Authority::new());
@@ -281,7 +111,7 @@ fn the_settings_of_a_rule_open_tls_to_a_server_outside() {
     let key = site.write("client.key", &key.serialize_pem());
     let own = |port: u16| format!("port-{port}.example.com");
     let cases = [
-        (7001, authority.server(&own(7001), BOTH, false), format!("mode: SIMPLE, caCertificates: {ca}")),
+        (ABRUPT, authority.server(&own(ABRUPT), BOTH, false), format!("mode: SIMPLE, caCertificates: {ca}")),
         (
             7002,
             authority.server("other.example", BOTH, false),
