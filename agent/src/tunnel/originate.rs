@@ -1,7 +1,7 @@
 //! TLS by a rule's own settings, straight to the endpoint: nothing of the mesh's is shown, and nobody of the mesh is
 //! expected.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use culvert_policy::Reason;
 use rustls::pki_types::ServerName;
@@ -23,7 +23,10 @@ pub(super) async fn connect(
     endpoint: SocketAddr,
     originate: &Originate,
 ) -> Result<Encrypted, Failure> {
-    let config = enrolled.context.originator.config(&originate.settings, originate.min_version).await;
+    let config = enrolled.context.originator.config(&originate.settings, originate.min_version);
+    let config = timeout(READING, config)
+        .await
+        .map_err(|_| Failure::new(Reason::TlsFiles, "reading takes too long"))?;
     let config = config.map_err(|fault| Failure::new(Reason::TlsFiles, with_sources(&fault)))?;
     let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, endpoint).await?;
     let handshake = TlsConnector::from(config).connect(server_name(&originate.name, endpoint), tcp);
@@ -31,6 +34,9 @@ pub(super) async fn connect(
     let stream = stream.map_err(|error| in_words(Failure::in_handshake(&error)))?;
     Ok(Encrypted::new(stream.into(), OUTSIDE))
 }
+
+/// A file system that takes longer for a few files does not answer.
+const READING: Duration = Duration::from_secs(10);
 
 /// Many servers close without a `close_notify`, and their protocols say themselves where they end. Envoy takes that for
 /// the end, too (`source/common/tls/ssl_socket.cc`).

@@ -6,9 +6,10 @@ use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
+    process::Command,
 };
 
-use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec};
+use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec, culvert};
 use rustls::version::TLS12;
 use serde_json::Value;
 
@@ -78,6 +79,17 @@ impl Site {
     }
 }
 
+/// What `culvert explain` says of connections to a host, of each of its endpoints.
+fn explained(site: &Site, port: u16) -> Vec<[Value; 3]> {
+    let to = format!("port-{port}.example.com:{port}");
+    let mut explain = Command::new(culvert());
+    explain.args(["explain", "--from", "full/sleep", "--to", &to, "-o", "json", "--manifests"]);
+    let answer = explain.arg(site.cluster.machine.manifests()).output().expect("it can be started");
+    let answer: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    let endpoints = answer["endpoints"].as_array().expect("a list");
+    endpoints.iter().map(|it| ["transport", "outcome", "reason"].map(|field| it[field].clone())).collect()
+}
+
 /// The record of the only connection to an address since a mark.
 fn last(agent: &Agent, mark: usize, to: SocketAddr) -> Value {
     eventually("the record", || {
@@ -145,6 +157,8 @@ fn the_settings_of_a_rule_open_tls_to_a_server_outside() {
         }
         let traffic = capture.stop().expect("the recording is whole");
         assert_eq!(traffic.readable(SECRET), 0, "{tls}");
+        let expected: [Value; 3] = ["tls", "ok", reason].map(Value::from);
+        assert_eq!(explained(&site, port), [expected.clone(), expected], "{tls}");
         let sni = if port == 7002 { "other.example".to_owned() } else { own(port) };
         let certified = port == 7006;
         let expected = Seen { tls: true, sni: Some(sni), certified, heard: SECRET.to_vec() };
