@@ -73,6 +73,7 @@ impl AgentOptions {
             ("cgroup-root", node.cgroup_root().display().to_string()),
             ("manifests", run.manifests().display().to_string()),
             ("ca-dir", run.authority().display().to_string()),
+            ("tls-files", run.directory().display().to_string()),
             ("drain", "5s".to_owned()),
             ("workers", "1".to_owned()),
             ("log-format", "json".to_owned()),

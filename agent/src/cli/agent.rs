@@ -29,6 +29,8 @@ pub(crate) struct AgentOptions {
     pub(crate) trust_domain: Option<String>,
     /// Where mesh-wide policies stand, whatever the mesh's own settings say.
     pub(crate) root_namespace: Option<String>,
+    /// Where `DestinationRule`s may name files.
+    pub(crate) tls_files: PathBuf,
     /// How long workload certificates live.
     pub(crate) cert_lifetime: Duration,
     /// What becomes of connections that cannot be captured.
@@ -118,6 +120,11 @@ pub(super) const FLAGS: &[Flag] = &[
         "NAME",
         "where mesh-wide policies stand [default: as the mesh says, or istio-system]",
     ),
+    Flag::value(
+        "tls-files",
+        "DIR",
+        "DestinationRules of mode SIMPLE or MUTUAL may name files below it [default: /etc/culvert/tls]",
+    ),
     Flag::value("cert-lifetime", "TIME", "how long workload certificates live [default: 24h]"),
     Flag::value(
         "failure",
@@ -156,6 +163,7 @@ impl AgentOptions {
             issuer,
             trust_domain: given.take("trust-domain", name),
             root_namespace: given.take("root-namespace", name),
+            tls_files: given.take_os("tls-files").map_or_else(|| DEFAULT_TLS_FILES.into(), PathBuf::from),
             cert_lifetime: given.take("cert-lifetime", lifetime).unwrap_or(DEFAULT_LIFETIME),
             failure: given.take("failure", failure).unwrap_or_default(),
             drain: given.take("drain", duration).unwrap_or(DEFAULT_DRAIN),
@@ -202,6 +210,7 @@ fn issuer(given: &mut Given, source: &Source) -> IssuerOptions {
 
 /// Istio's default (`SECRET_TTL`, pilot/cmd/pilot-agent/options).
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(24);
+const DEFAULT_TLS_FILES: &str = "/etc/culvert/tls";
 /// Kubernetes' own default grace period.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,7 @@
 //! TLS by the settings of a `DestinationRule`, with nothing of the mesh's: rustls configurations out of files.
 //!
-//! The files are the agent's own: what a rule names has to be mounted into the agent. They are looked at for each
-//! connection, and read when they have changed.
+//! The files are the agent's own: what a rule names has to be mounted into the agent, below one directory, for a rule's
+//! author must not reach the agent's other keys. They are looked at for each connection, and read when they have changed.
 
 mod config;
 mod files;
@@ -11,8 +11,8 @@ mod verifier;
 
 use std::{
     collections::HashMap,
-    fmt,
-    path::PathBuf,
+    fmt, fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,6 +27,8 @@ use crate::cluster::TlsVersion;
 
 /// The configurations of all rules that are in use.
 pub struct Originator {
+    /// Where rules may name files.
+    files: PathBuf,
     clock: Arc<dyn Clock>,
     prepared: Mutex<HashMap<Terms, Prepared>>,
 }
@@ -41,6 +43,14 @@ pub enum OriginationFault {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
+    },
+    /// A file is not for rules to name.
+    #[error("{}, which a DestinationRule names, is not below --tls-files {}", path.display(), allowed.display())]
+    Elsewhere {
+        /// The file, with all links followed.
+        path: PathBuf,
+        /// Where it would have to be.
+        allowed: PathBuf,
     },
     /// A file has more than anybody needs.
     #[error("expected at most {} bytes in {}, found more", files::MAX_FILE, path.display())]
@@ -87,9 +97,9 @@ struct Prepared {
 }
 
 impl Originator {
-    /// None yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, prepared: Mutex::default() }
+    /// None yet. Rules may name files below `files`.
+    pub fn new(files: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { files, clock, prepared: Mutex::default() }
     }
 
     /// The configuration for a rule's settings, by what its files hold now. A fault is logged when it comes, and so is
@@ -110,9 +120,18 @@ impl Originator {
         if let Some(config) = self.unchanged(&terms, &stamps) {
             return Ok(config);
         }
-        let made = config::make(&terms.0, terms.1, Arc::clone(&self.clock)).map(Arc::new);
+        let made = paths(&terms.0).into_iter().try_for_each(|path| self.allow(path));
+        let made = made.and_then(|()| config::make(&terms.0, terms.1, Arc::clone(&self.clock))).map(Arc::new);
         self.keep(terms, stamps, &made);
         made
+    }
+
+    fn allow(&self, named: &Path) -> Result<(), OriginationFault> {
+        let follow = |path: &Path| {
+            fs::canonicalize(path).map_err(|source| OriginationFault::Read { path: path.to_owned(), source })
+        };
+        let (path, allowed) = (follow(named)?, follow(&self.files)?);
+        if path.starts_with(&allowed) { Ok(()) } else { Err(OriginationFault::Elsewhere { path, allowed }) }
     }
 
     fn unchanged(&self, terms: &Terms, stamps: &Stamps) -> Option<Arc<ClientConfig>> {

@@ -20,6 +20,7 @@ use culvert::{
     cluster::Cluster,
     enforce::Enforcer,
     enroll::{Enroller, KubeletCgroup, Parts},
+    identity::{Originator, SystemClock},
     kernel::{ControlMaps, Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
     observe::{AccessLog, Observer, PlaintextLog},
     status::{Asked, Document, Door, Visitor},
@@ -253,7 +254,9 @@ fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) 
     let decide: Arc<dyn Decide> = Arc::new(cluster.clone());
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
-    Workers::start(options.workers.get(), decide, observer, open).context("cannot start the workers")
+    let originator = Originator::new(options.tls_files.clone(), Arc::new(SystemClock));
+    Workers::start(options.workers.get(), decide, observer, originator, open)
+        .context("cannot start the workers")
 }
 
 fn start_enforcer(cluster: &Cluster, maps: &mut ControlMaps) -> Result<Enforcer> {

@@ -19,11 +19,7 @@ use super::{
     enrolled::Context,
     worker::{self, Command},
 };
-use crate::{
-    cluster::PodRef,
-    identity::{Originator, SystemClock},
-    observe::Observer,
-};
+use crate::{cluster::PodRef, identity::Originator, observe::Observer};
 
 /// The threads that carry connections. A pod belongs to one of them.
 pub struct Workers {
@@ -39,14 +35,16 @@ pub struct Drained {
 }
 
 impl Workers {
-    /// Starts `count` threads. Each makes its own view of the kernel's maps, by `kernel`.
+    /// Starts `count` threads. Each makes its own view of the kernel's maps, by `kernel`. TLS to servers outside the
+    /// mesh is by `originator`.
     pub fn start<K: Kernel>(
         count: usize,
         decide: Arc<dyn Decide>,
         observer: Arc<dyn Observer>,
+        originator: Originator,
         kernel: impl Fn() -> io::Result<K> + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let originator = Arc::new(Originator::new(Arc::new(SystemClock)));
+        let originator = Arc::new(originator);
         let start = move |index| {
             let (decide, observer, kernel) = (Arc::clone(&decide), Arc::clone(&observer), kernel.clone());
             let originator = Arc::clone(&originator);

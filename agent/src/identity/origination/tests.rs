@@ -74,7 +74,7 @@ impl Outside {
 }
 
 fn originator() -> Arc<Originator> {
-    Arc::new(Originator::new(Arc::new(SystemClock)))
+    Arc::new(Originator::new(std::env::temp_dir(), Arc::new(SystemClock)))
 }
 
 async fn config(settings: &Arc<Origination>) -> Result<Arc<ClientConfig>, OriginationFault> {
@@ -227,4 +227,25 @@ async fn a_key_is_in_no_fault() {
     let fault = crate::identity::with_sources(&config(&Arc::new(settings)).await.unwrap_err());
     let secret = text.lines().nth(1).unwrap();
     assert!(!fault.contains(&secret[..16]), "{fault}");
+}
+
+#[tokio::test]
+async fn a_rule_reaches_no_file_elsewhere_by_whatever_path() {
+    let (outside, allowed) = (Outside::new(), tempfile::tempdir().unwrap());
+    let originator = Arc::new(Originator::new(allowed.path().into(), Arc::new(SystemClock)));
+    let file = outside.file("ca.pem");
+    let link = allowed.path().join("link.pem");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let around = allowed.path().join("..").join(file.strip_prefix(std::env::temp_dir()).unwrap());
+    for path in [file.clone(), link, around] {
+        let server = ServerProof::Certificate { roots: Some(path), names: [].into() };
+        let settings = Arc::new(Origination { server, ..Origination::default() });
+        let fault = originator.config(&settings, TlsVersion::Tls12).await.unwrap_err();
+        assert!(matches!(fault, OriginationFault::Elsewhere { .. }), "{fault}");
+    }
+    let inside = allowed.path().join("ca.pem");
+    fs::copy(&file, &inside).unwrap();
+    let server = ServerProof::Certificate { roots: Some(inside), names: [].into() };
+    let settings = Arc::new(Origination { server, ..Origination::default() });
+    originator.config(&settings, TlsVersion::Tls12).await.unwrap();
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +24,7 @@ use tokio::{
 use super::super::{Decide, Kernel, Pod, Workers};
 use crate::{
     cluster::{Admission, PodRef, Route, Verdict},
-    identity::{Authority, Identities, Workload},
+    identity::{Authority, Identities, Originator, SystemClock, Workload},
     netns::Netns,
     observe::{Direction, Line, Observer},
 };
@@ -148,7 +149,9 @@ impl Node {
         let kernel = Arc::clone(&world);
         let decide: Arc<dyn Decide> = Arc::new(Played(Arc::clone(&world)));
         let observer: Arc<dyn Observer> = Arc::new(Reporter(report));
-        let workers = Workers::start(1, decide, observer, move || Ok(Played(Arc::clone(&kernel)))).unwrap();
+        let originator = Originator::new(PathBuf::new(), Arc::new(SystemClock));
+        let open = move || Ok(Played(Arc::clone(&kernel)));
+        let workers = Workers::start(1, decide, observer, originator, open).unwrap();
         workers.add(Pod {
             pod: pod(name),
             netns: Netns::current().unwrap(),
