@@ -41,6 +41,7 @@ const VARIANTS: &[&[(&str, &str)]] = &[
         ("rootNamespace", "mesh"),
         ("agent.workers", "2"),
         ("agent.cgroupRoot", "/sys/fs/cgroup/unified"),
+        ("agent.tlsFiles[0].secret.name", "partners"),
         ("agent.kubeletCgroup", "/sys/fs/cgroup/unified/node/kubelet"),
         ("agent.mountBpffs", "false"),
         ("agent.maxUnavailable", "10%"),
