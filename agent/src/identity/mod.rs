@@ -7,7 +7,7 @@
 
 mod authority;
 mod breaker;
-mod ca_client;
+pub(crate) mod ca_client;
 mod certificate;
 mod clock;
 mod complaints;
