@@ -1,4 +1,5 @@
-//! Each parser of bytes from outside as a function of bytes, which panics where the parser breaks its promise.
+//! Each parser of bytes from outside as a function of bytes, which panics where the parser breaks its promise, and
+//! returns whether they were accepted.
 //!
 //! `cargo +nightly fuzz run TARGET tests/corpus/TARGET` from the top of the repository searches on; the tests here replay
 //! each corpus and what is near it.
@@ -7,8 +8,8 @@ macro_rules! targets {
     ($($(#[$doc:meta])+ $name:ident: $($part:ident)::+,)+) => {
         $(
             $(#[$doc])+
-            pub fn $name(data: &[u8]) {
-                crate::$($part)::+::fuzz::run(data);
+            pub fn $name(data: &[u8]) -> bool {
+                crate::$($part)::+::fuzz::run(data)
             }
         )+
 

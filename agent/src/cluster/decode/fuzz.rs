@@ -4,8 +4,8 @@ use super::*;
 use crate::cluster::Index;
 
 /// What is skipped on the fast way is nothing that the slow way would refuse, and what came goes without a trace.
-pub(crate) fn run(data: &[u8]) {
-    let Some((selector, json)) = data.split_first() else { return };
+pub(crate) fn run(data: &[u8]) -> bool {
+    let Some((selector, json)) = data.split_first() else { return false };
     let kind = Kind::ALL[usize::from(*selector) % Kind::ALL.len()];
     let settings = Settings::default();
     let read = decode_json(kind, json, &settings);
@@ -17,13 +17,11 @@ pub(crate) fn run(data: &[u8]) {
         let written = decode(&fields.into(), &settings);
         assert_eq!(read.is_ok(), written.is_ok(), "{kind}: {:?} and {:?}", read.err(), written.err());
     }
-    if let Ok(object) = read {
-        come_and_go(vec![object]);
-    }
+    read.is_ok_and(|object| come_and_go(vec![object]))
 }
 
-/// Into an index and out of it.
-pub(crate) fn come_and_go(objects: Vec<Object>) {
+/// Into an index and out of it; true if there was something to come.
+pub(crate) fn come_and_go(objects: Vec<Object>) -> bool {
     let mut index = Index::new(Settings::default());
     let keys: Vec<_> = objects.iter().map(Object::key).collect();
     objects.into_iter().for_each(|object| index.apply(object));
@@ -32,4 +30,5 @@ pub(crate) fn come_and_go(objects: Vec<Object>) {
     }
     keys.iter().for_each(|key| index.delete(key));
     assert!(Kind::ALL.iter().all(|kind| index.count(*kind) == 0), "something stays of {keys:?}");
+    !keys.is_empty()
 }

@@ -3,8 +3,9 @@
 use super::*;
 
 /// A change is of one object, however it is read, and gives a version to go on from.
-pub(crate) fn run(data: &[u8]) {
-    match Event::parse(data) {
+pub(crate) fn run(data: &[u8]) -> bool {
+    let event = Event::parse(data);
+    match &event {
         Ok(Event::Change(change)) => {
             assert!(!change.version.is_empty() && is_within(change.object.get(), data));
             let told = name(change.object);
@@ -14,10 +15,11 @@ pub(crate) fn run(data: &[u8]) {
         Ok(Event::Bookmark(version)) => assert!(!version.is_empty()),
         Ok(Event::Error(_)) | Err(_) => {}
     }
-    let Ok(page) = Page::parse(data) else { return };
+    let Ok(page) = Page::parse(data) else { return event.is_ok() };
     assert!(page.next().is_none_or(|token| !token.is_empty()));
     assert!(page.version().is_ok_and(|version| !version.is_empty()) || page.version().is_err());
     assert!(page.items.iter().flatten().all(|item| is_within(item.get(), data)), "an object was copied");
+    true
 }
 
 fn of<'a>(name: &'a Name<'_>) -> (&'a str, &'a str) {
