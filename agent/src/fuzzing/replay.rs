@@ -57,7 +57,7 @@ impl Change {
         let place = |index: &Index| index.index(end + 1);
         match self {
             Self::Byte(index, byte) => {
-                bytes.iter_mut().skip(place(index)).take(1).for_each(|old| *old = *byte)
+                bytes.iter_mut().skip(place(index)).take(1).for_each(|old| *old = *byte);
             }
             Self::Insert(index, new) => drop(bytes.splice(place(index)..place(index), new.iter().copied())),
             Self::Cut(index) => bytes.truncate(place(index)),

@@ -24,11 +24,15 @@ pub(crate) fn run(data: &[u8]) -> bool {
 pub(crate) fn come_and_go(objects: Vec<Object>) -> bool {
     let mut index = Index::new(Settings::default());
     let keys: Vec<_> = objects.iter().map(Object::key).collect();
-    objects.into_iter().for_each(|object| index.apply(object));
+    for object in objects {
+        index.apply(object);
+    }
     for key in &keys {
         assert!(index.object(key).is_some_and(|object| object.key() == *key), "{key} did not come");
     }
-    keys.iter().for_each(|key| index.delete(key));
+    for key in &keys {
+        index.delete(key);
+    }
     assert!(Kind::ALL.iter().all(|kind| index.count(*kind) == 0), "something stays of {keys:?}");
     !keys.is_empty()
 }

@@ -26,5 +26,5 @@ pub(crate) fn run(data: &[u8]) -> bool {
 
 const ROOT: &[u8] = include_bytes!("../../../../../tests/corpus/ca_answer/root.pem");
 const LEAF: &[u8] = include_bytes!("../../../../../tests/corpus/ca_answer/leaf.pem");
-/// A day on which they hold.
-const NOW: Duration = Duration::from_secs(1_800_000_000);
+/// A day on which they hold, in January 2027.
+const NOW: Duration = Duration::from_hours(500_000);
