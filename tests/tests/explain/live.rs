@@ -72,8 +72,10 @@ fn hold_with_services(case: &Case) {
         }
     }
     let servers = case.calls.iter().flat_map(|call| call.seen.keys());
-    stage.give_sidecars(servers.filter(|pod| stage.is_enrolled(pod)).cloned().collect());
-    for call in case.calls.iter().filter(|call| stage.is_enrolled(&call.from)) {
+    let enrolled = servers.filter(|pod| stage.is_enrolled(pod)).cloned().collect();
+    let calls: Vec<_> = case.calls.iter().filter(|call| stage.is_enrolled(&call.from)).collect();
+    stage.give_sidecars(enrolled, &calls[0].from);
+    for call in calls {
         check_explanation(&stage, call, "sidecar");
         for family in Family::ALL {
             check_service(&stage, call, family);

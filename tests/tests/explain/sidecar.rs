@@ -19,6 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::WebPkiClientVerifier,
 };
+use serde::Deserialize;
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
 /// What a sidecar of one service account shows, and whom it lets in.
@@ -26,6 +27,15 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer};
 pub(crate) struct Sidecar {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+}
+
+/// Of `PeerAuthentication`: what its server accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Mode {
+    Strict,
+    Permissive,
+    Disable,
 }
 
 impl Sidecar {
@@ -43,21 +53,30 @@ impl Sidecar {
     pub(crate) fn ask(&self, tcp: TcpStream) -> io::Result<String> {
         let name = ServerName::try_from("peer.invalid").unwrap();
         let tls = ClientConnection::new(Arc::clone(&self.client), name).map_err(io::Error::other)?;
-        crate::stage::ask(&mut StreamOwned::new(tls, tcp))
+        let mut stream = StreamOwned::new(tls, tcp);
+        let answer = crate::stage::ask(&mut stream)?;
+        stream.conn.send_close_notify();
+        stream.flush()?;
+        Ok(answer)
     }
 
-    /// Answers who asks: over TLS who begins so, with what is said to the identity that was shown, and in plaintext who does
-    /// not, as a sidecar does under PERMISSIVE.
+    /// Answers who asks: over TLS who begins so, with what is said to the identity that was shown, and in plaintext who
+    /// does not, as the mode has it.
     pub(crate) fn answer(
         &self,
         mut tcp: TcpStream,
+        mode: Mode,
         say: impl FnOnce(Option<&str>) -> String,
     ) -> io::Result<()> {
         let mut first = [0];
         tcp.peek(&mut first)?;
-        if first != [HANDSHAKE] {
-            tcp.read_exact(&mut first)?;
-            return tcp.write_all(say(None).as_bytes());
+        match (first == [HANDSHAKE], mode) {
+            (true, Mode::Strict | Mode::Permissive) => {}
+            (false, Mode::Strict) => return Ok(()),
+            (_, Mode::Disable) | (false, Mode::Permissive) => {
+                tcp.read_exact(&mut first)?;
+                return tcp.write_all(say(None).as_bytes());
+            }
         }
         let tls = ServerConnection::new(Arc::clone(&self.server)).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(tls, tcp);

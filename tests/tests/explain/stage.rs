@@ -5,22 +5,29 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
     net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
 };
 
 use culvert_testbed::{
-    Agent, AgentOptions, Family, Machine, Node, Pod, PodSpec, Service, ServiceSpec,
+    Agent, AgentOptions, DEADLINE, Family, Machine, Node, Pod, PodSpec, Service, ServiceSpec,
     cases::{Case, Seen, target_port},
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::{common, server::Server, sidecar::Sidecar};
+use crate::{
+    common,
+    server::Server,
+    sidecar::{Mode, Sidecar},
+};
 
 /// The container port of each server.
 pub(crate) const PORT: u16 = 8080;
 
 /// Clients on one node, servers on the other, and the policy of the case in force.
 pub(crate) struct Stage {
-    _servers: Vec<Server>,
+    servers: BTreeMap<String, Server>,
     /// The clients' and the servers'.
     agents: [Agent; 2],
     /// By `namespace/name`.
@@ -71,7 +78,10 @@ impl Stage {
         }
         let sidecar_of = |pod: &Pod| Sidecar::new(&machine, &identity(pod.name()));
         Self {
-            _servers: pods.values().map(|pod| Server::start(pod, &sidecar_of(pod))).collect(),
+            servers: pods
+                .iter()
+                .map(|(name, pod)| (name.clone(), Server::start(pod, &sidecar_of(pod))))
+                .collect(),
             sidecar: Sidecar::new(&machine, &identity(&sidecar_client())),
             with_sidecar: BTreeSet::new(),
             agents,
@@ -83,8 +93,8 @@ impl Stage {
         }
     }
 
-    /// Has servers leave the mesh of agents, and have a sidecar from then on.
-    pub(crate) fn give_sidecars(&mut self, servers: BTreeSet<String>) {
+    /// Has servers leave the mesh of agents, and have a sidecar from then on, in the mode that a client's agent says.
+    pub(crate) fn give_sidecars(&mut self, servers: BTreeSet<String>, client: &str) {
         let mark = self.agents[1].mark();
         for server in &servers {
             self.machine.relabel(&self.pods[server], |labels| labels.extend(SIDECAR_LABELS.map(owned)));
@@ -93,9 +103,23 @@ impl Stage {
         for server in &servers {
             let is_left = |line: &Value| line["message"] == "released" && line["pod"] == **server;
             self.agents[1].wait_for_since(mark, is_left).unwrap();
+            self.servers[server].set_mode(self.wait_for_sidecar(client, server));
         }
         self.enrolled.retain(|pod| !servers.contains(pod));
         self.with_sidecar = servers;
+    }
+
+    /// The mode of a server by what the client's agent says, once that knows the sidecar.
+    fn wait_for_sidecar(&self, client: &str, server: &str) -> Mode {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.explain(client, &self.pod(server, Family::V4).to_string());
+            if answer["endpoints"][0]["status"] == "sidecar" {
+                return Mode::deserialize(&answer["endpoints"][0]["mode"]).unwrap();
+            }
+            assert!(Instant::now() < deadline, "{answer}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn is_enrolled(&self, pod: &str) -> bool {
