@@ -35,6 +35,8 @@ macro_rules! targets {
 targets! {
     /// What an authority answers.
     ca_answer: identity::ca_client::answer,
+    /// A certificate that a peer shows.
+    certificate: identity::peer,
     /// The first bytes of a connection of a sidecar.
     client_hello: tunnel::opening,
     /// The headers of a CONNECT.
@@ -51,6 +53,8 @@ targets! {
     object: cluster::decode,
     /// A line to the agent's socket.
     question: status::door,
+    /// The root certificates that are published.
+    roots: identity::roots,
     /// A socket in the kernel's list.
     socket: enforce::diag,
     /// A line of a watch, or a page of a list.

@@ -27,7 +27,7 @@ pub(super) fn corpus(name: &str, target: fn(&[u8]) -> bool) {
 }
 
 /// A second of the slowest target.
-const CASES: u32 = 8000;
+const CASES: u32 = 6000;
 
 /// What is done to a seed.
 #[derive(Clone, Debug)]
