@@ -6,6 +6,9 @@ pub mod cluster;
 pub mod enforce;
 pub mod enroll;
 pub mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod kernel;
 mod netlink;

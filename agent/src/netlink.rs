@@ -1,5 +1,8 @@
 //! How the kernel is asked over `netlink(7)`, and how it answers.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{
     io::{self, Read as _},
     time::Duration,

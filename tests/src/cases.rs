@@ -14,6 +14,9 @@ use crate::manifests;
 pub struct Case {
     /// Its name.
     pub id: String,
+    /// What it is about, for people.
+    #[serde(default)]
+    pub title: Option<String>,
     cluster: String,
     objects: String,
     /// Who calls whom.
@@ -58,6 +61,11 @@ impl Case {
     /// The cluster's objects: namespaces, pods, Services and their endpoints, and what else always holds in it.
     pub fn cluster(&self) -> anyhow::Result<Vec<Value>> {
         manifests::objects(&read(&self.cluster)?)
+    }
+
+    /// The policy.
+    pub fn objects(&self) -> anyhow::Result<Vec<Value>> {
+        manifests::objects(&self.policy()?)
     }
 
     /// The policy, as text.

@@ -1,4 +1,11 @@
-//! The migration from plaintext to mTLS: its steps, and what each pair of namespaces must see in them.
+//! The migration from plaintext to mTLS: its steps, and what each pair of namespaces must see in them, by the list of
+//! who reaches whom ([`Case`]).
+
+use anyhow::{Context, bail};
+
+use serde_json::Value;
+
+use crate::cases::{Call, Case, Seen};
 
 /// The namespaces: all, some and none of their pods are enrolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +45,9 @@ impl Namespace {
 /// A step.
 pub struct Step {
     /// For people.
-    pub title: &'static str,
+    pub title: String,
     /// What is in force in this step: Kubernetes objects, or nothing.
-    pub policy: Option<&'static str>,
+    pub policy: Option<String>,
     /// For each client, what it must see of each server.
     pub expected: [[Expected; 3]; 2],
 }
@@ -89,28 +96,41 @@ impl Transport {
 /// Of the one enrolled client.
 pub const CLIENT_IDENTITY: &str = "spiffe://cluster.local/ns/full/sa/sleep";
 
-use Expected::{ByPod, Fails, Mtls, Plaintext};
+impl Step {
+    /// The steps, in order.
+    pub fn all() -> anyhow::Result<[Self; 4]> {
+        let [first, second, third, fourth] = ["step1", "step2", "step3", "step4"].map(|id| {
+            let case = Case::of(id)?;
+            Self::of(&case).with_context(|| format!("case {id} is no step"))
+        });
+        Ok([first?, second?, third?, fourth?])
+    }
 
-/// The steps, in order.
-pub const STEPS: [Step; 4] = [
-    Step {
-        title: "no policy, which is PERMISSIVE",
-        policy: None,
-        expected: [[Mtls, ByPod, Plaintext], [Plaintext; 3]],
-    },
-    Step {
-        title: "`full` is STRICT",
-        policy: Some(include_str!("../manifests/walkthrough/step2.yaml")),
-        expected: [[Mtls, ByPod, Plaintext], [Fails, Plaintext, Plaintext]],
-    },
-    Step {
-        title: "`full` is DISABLE",
-        policy: Some(include_str!("../manifests/walkthrough/step3.yaml")),
-        expected: [[Plaintext, ByPod, Plaintext], [Plaintext; 3]],
-    },
-    Step {
-        title: "`full` is DISABLE, its DestinationRule ISTIO_MUTUAL",
-        policy: Some(include_str!("../manifests/walkthrough/step4.yaml")),
-        expected: [[Fails, ByPod, Plaintext], [Plaintext; 3]],
-    },
-];
+    fn of(case: &Case) -> anyhow::Result<Self> {
+        let mut expected = [[Expected::Fails; 3]; 2];
+        for (client, row) in Namespace::CLIENTS.into_iter().zip(&mut expected) {
+            for (server, cell) in Namespace::SERVERS.into_iter().zip(row) {
+                let (from, to) =
+                    (format!("{}/sleep", client.as_str()), format!("httpbin.{}", server.as_str()));
+                let call = case.calls.iter().find(|call| call.from == from && call.to == to);
+                *cell = Expected::of(call.with_context(|| format!("no call from {from} to {to}"))?)?;
+            }
+        }
+        let title = case.title.clone().context("no title")?;
+        let policy = if case.objects()?.iter().all(Value::is_null) { None } else { Some(case.policy()?) };
+        Ok(Self { title, policy, expected })
+    }
+}
+
+impl Expected {
+    fn of(call: &Call) -> anyhow::Result<Self> {
+        let seen: Vec<_> = call.seen.values().collect();
+        match seen[..] {
+            [Seen::Mtls] => Ok(Self::Mtls),
+            [Seen::Fail] => Ok(Self::Fails),
+            [Seen::Plain] | [Seen::Plain, Seen::Plain] => Ok(Self::Plaintext),
+            [Seen::Mtls, Seen::Plain] => Ok(Self::ByPod),
+            _ => bail!("{} cannot be told to see {seen:?} of {}", call.from, call.to),
+        }
+    }
+}

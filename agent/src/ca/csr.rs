@@ -1,5 +1,8 @@
 //! The certificate signing request: what of it counts is its key, and that it asks for one identity.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use culvert_policy::SpiffeId;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo};
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject};

@@ -9,7 +9,7 @@
 
 mod authorize;
 mod caller;
-mod csr;
+pub(crate) mod csr;
 mod error;
 mod limit;
 mod options;

@@ -1,5 +1,8 @@
 //! From a document to a checked object.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{error::Error, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer};

@@ -1,5 +1,8 @@
 //! The mesh's settings as Istio has them, and what the operator puts above them.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use serde::Deserialize;
 
 use super::{Captured, Settings, TlsVersion};

@@ -1,5 +1,8 @@
 //! The TCP sockets of a network namespace: listed, and closed (`sock_diag(7)`).
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

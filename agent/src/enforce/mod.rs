@@ -7,7 +7,7 @@
 //! Only the server's side is judged. The client's rules choose how a connection is begun, and one that has begun goes on
 //! as it is for as long as the server accepts it.
 
-mod diag;
+pub(crate) mod diag;
 mod judge;
 
 use std::{

@@ -7,7 +7,7 @@
 
 mod authority;
 mod breaker;
-mod ca_client;
+pub(crate) mod ca_client;
 mod certificate;
 mod clock;
 mod complaints;
@@ -19,11 +19,11 @@ pub mod istio_ca;
 mod key;
 mod origination;
 mod pause;
-mod peer;
+pub(crate) mod peer;
 mod renewal;
 mod report;
 mod requests;
-mod roots;
+pub(crate) mod roots;
 mod roots_file;
 mod rotation;
 mod tls;

@@ -1,5 +1,8 @@
 //! The other side of a finished handshake.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use culvert_policy::{Reason, SpiffeId, SpiffeIdError};
 use rustls::{CommonState, pki_types::CertificateDer};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};

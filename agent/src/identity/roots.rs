@@ -1,5 +1,8 @@
 //! The root certificates that are trusted.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{
     fmt::{self, Write as _},
     time::SystemTime,

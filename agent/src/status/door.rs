@@ -1,5 +1,8 @@
 //! The agent's side of the socket.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt,

@@ -5,7 +5,7 @@
 
 mod concerns;
 mod document;
-mod door;
+pub(crate) mod door;
 mod question;
 pub mod text;
 

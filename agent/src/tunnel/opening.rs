@@ -1,6 +1,9 @@
 //! The first bytes of a connection, looked at without taking them: is it the mesh's TLS, TLS of the application's own, or
 //! neither?
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{io, time::Duration};
 
 use rustix::net::{RecvFlags, recv};

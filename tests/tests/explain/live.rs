@@ -1,5 +1,6 @@
 //! Each case of the list, with agents, kernel programs and sockets, over IPv4 and IPv6: to a Service's address, to a
-//! headless Service's pods, and to pods as such. What the agent says of it beforehand is what happens.
+//! headless Service's pods, and to pods as such, with HBONE and with sidecars. What the agent says of it beforehand is
+//! what happens.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
@@ -9,7 +10,10 @@ use culvert_testbed::{
     cases::{Call, Case, Seen},
 };
 
-use crate::{common::seen, stage::Stage};
+use crate::{
+    common::seen,
+    stage::{Stage, sidecar_client},
+};
 
 macro_rules! cases {
     ($($test:ident: $id:literal,)+) => {
@@ -52,23 +56,49 @@ cases! {
 
 fn hold(id: &str) {
     let case = Case::of(id).unwrap();
-    for is_headless in [false, true] {
-        let stage = Stage::start(&case, is_headless);
-        for call in &case.calls {
-            check_explanation(&stage, call);
-            for family in Family::ALL {
-                if !is_headless {
-                    check_service(&stage, call, family);
-                }
-                check_pods(&stage, call, family, is_headless);
+    hold_with_services(&case);
+    hold_with_headless_services(&case);
+}
+
+/// And then with sidecars: a client's, and those of servers in the place of agents.
+fn hold_with_services(case: &Case) {
+    let mut stage = Stage::start(case, false);
+    for call in &case.calls {
+        check_explanation(&stage, call, "hbone");
+        for family in Family::ALL {
+            check_service(&stage, call, family);
+            check_pods(&stage, call, family, "hbone");
+            check_sidecar_client(&stage, case, call, family);
+        }
+    }
+    let servers = case.calls.iter().flat_map(|call| call.seen.keys());
+    let enrolled = servers.filter(|pod| stage.is_enrolled(pod)).cloned().collect();
+    let calls: Vec<_> = case.calls.iter().filter(|call| stage.is_enrolled(&call.from)).collect();
+    stage.give_sidecars(enrolled, &calls[0].from);
+    for call in calls {
+        check_explanation(&stage, call, "sidecar");
+        for family in Family::ALL {
+            check_service(&stage, call, family);
+            check_pods(&stage, call, family, "sidecar");
+        }
+    }
+}
+
+fn hold_with_headless_services(case: &Case) {
+    let stage = Stage::start(case, true);
+    for call in &case.calls {
+        check_explanation(&stage, call, "hbone");
+        for family in Family::ALL {
+            for (pod, said) in check_pods(&stage, call, family, "hbone") {
+                assert_eq!(said, call.seen[&pod], "a pod's address counts as its headless Service's: {pod}");
             }
         }
     }
 }
 
-fn check_explanation(stage: &Stage, call: &Call) {
+fn check_explanation(stage: &Stage, call: &Call, mtls: &str) {
     let answer = stage.explain(&call.from, &call.to);
-    assert_eq!(seen(&answer, "hbone"), call.seen, "{answer}");
+    assert_eq!(seen(&answer, mtls), call.seen, "{answer}");
     assert_eq!(answer["from"]["enrolled"], stage.is_enrolled(&call.from), "{answer}");
 }
 
@@ -83,16 +113,35 @@ fn check_service(stage: &Stage, call: &Call, family: Family) {
     assert_eq!(answered, expected.collect(), "{} to {to}", call.from);
 }
 
-/// A pod's address counts as that of a headless Service, and not as that of a Service with an address of its own.
-fn check_pods(stage: &Stage, call: &Call, family: Family, is_headless: bool) {
-    for (pod, of_service) in &call.seen {
+/// By their own addresses, which are not those of a Service with an address: what happens is what is said, and is
+/// returned.
+fn check_pods(stage: &Stage, call: &Call, family: Family, mtls: &str) -> BTreeMap<String, Seen> {
+    let each = call.seen.keys().map(|pod| {
         let to = stage.pod(pod, family);
         let answer = stage.explain(&call.from, &to.to_string());
-        let said = seen(&answer, "hbone")[pod];
-        if is_headless {
-            assert_eq!(said, *of_service, "{answer}");
-        }
+        let said = seen(&answer, mtls)[pod];
         let met = stage.call(&call.from, to).map_or(Seen::Fail, |(_, seen)| seen);
         assert_eq!(met, said, "{} to {to}: {answer}", call.from);
+        (pod.clone(), said)
+    });
+    each.collect()
+}
+
+/// A client with a sidecar meets in plaintext what every client meets that is not enrolled, and over mTLS, where an
+/// enrolled one would speak it, what that one meets.
+fn check_sidecar_client(stage: &Stage, case: &Case, call: &Call, family: Family) {
+    let is_other = |other: &&Call| other.to == call.to && !stage.is_enrolled(&other.from);
+    let others = case.calls.iter().find(is_other);
+    for (pod, seen_by_enrolled) in call.seen.iter().filter(|(pod, _)| stage.is_enrolled(pod)) {
+        let to = stage.pod(pod, family);
+        if let Some(others) = others {
+            let answer = stage.explain(&sidecar_client(), &to.to_string());
+            assert_eq!(seen(&answer, "sidecar")[pod], others.seen[pod], "{answer}");
+            let met = stage.call(&sidecar_client(), to).map_or(Seen::Fail, |(_, seen)| seen);
+            assert_eq!(met, others.seen[pod], "in plaintext to {to}");
+        }
+        if stage.is_enrolled(&call.from) && *seen_by_enrolled == Seen::Mtls {
+            assert_eq!(stage.call_by_sidecar(to), Some((pod.clone(), Seen::Mtls)), "over mTLS to {to}");
+        }
     }
 }

@@ -3,5 +3,7 @@
 mod common;
 mod live;
 mod questions;
+mod server;
+mod sidecar;
 mod stage;
 mod table;

@@ -4,35 +4,43 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener},
-    sync::Arc,
-    thread::{self, JoinHandle},
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
 };
 
 use culvert_testbed::{
-    Agent, AgentOptions, Family, Machine, Node, Pod, PodSpec, Service, ServiceSpec,
+    Agent, AgentOptions, DEADLINE, Family, Machine, Node, Pod, PodSpec, Service, ServiceSpec,
     cases::{Case, Seen, target_port},
 };
+use serde::Deserialize as _;
 use serde_json::Value;
-use socket2::SockRef;
 
-use crate::common;
+use crate::{
+    common,
+    server::Server,
+    sidecar::{Mode, Sidecar},
+};
 
 /// The container port of each server.
 pub(crate) const PORT: u16 = 8080;
 
 /// Clients on one node, servers on the other, and the policy of the case in force.
 pub(crate) struct Stage {
-    _servers: Vec<Server>,
+    servers: BTreeMap<String, Server>,
     /// The clients' and the servers'.
     agents: [Agent; 2],
     /// By `namespace/name`.
     pods: BTreeMap<String, Pod>,
     enrolled: BTreeSet<String>,
+    /// Those of them that have become pods with a sidecar.
+    with_sidecar: BTreeSet<String>,
+    /// The sidecar of a client that no agent enrols.
+    sidecar: Sidecar,
     /// By `name.namespace`, with their ports.
     services: BTreeMap<String, (Service, u16)>,
     nodes: [Node; 2],
-    _machine: Machine,
+    machine: Machine,
 }
 
 impl Stage {
@@ -49,6 +57,10 @@ impl Stage {
             let pod = machine.pod(node, pod_spec(object, &objects)).unwrap();
             pods.insert(pod.name().to_owned(), pod);
         }
+        let sidecar = machine
+            .pod(&nodes[0], with_sidecar(PodSpec::new(SIDECAR.0, SIDECAR.1).service_account(SIDECAR.1)))
+            .unwrap();
+        pods.insert(sidecar.name().to_owned(), sidecar);
         let mut services = BTreeMap::new();
         for object in of_kind("Service") {
             let (spec, port) = service_spec(object, is_headless);
@@ -64,14 +76,49 @@ impl Stage {
         for agent in &agents {
             agent.wait_ready().unwrap();
         }
+        let sidecar_of = |pod: &Pod| Sidecar::new(&machine, &identity(pod.name()));
         Self {
-            _servers: pods.values().map(Server::start).collect(),
+            servers: pods
+                .iter()
+                .map(|(name, pod)| (name.clone(), Server::start(pod, &sidecar_of(pod))))
+                .collect(),
+            sidecar: Sidecar::new(&machine, &identity(&sidecar_client())),
+            with_sidecar: BTreeSet::new(),
             agents,
             pods,
             enrolled: all_enrolled(&objects, &enrolled),
             services,
             nodes,
-            _machine: machine,
+            machine,
+        }
+    }
+
+    /// Has servers leave the mesh of agents, and have a sidecar from then on, in the mode that a client's agent says.
+    pub(crate) fn give_sidecars(&mut self, servers: BTreeSet<String>, client: &str) {
+        let mark = self.agents[1].mark();
+        for server in &servers {
+            self.machine.relabel(&self.pods[server], |labels| labels.extend(SIDECAR_LABELS.map(owned)));
+        }
+        self.machine.publish().unwrap();
+        for server in &servers {
+            let is_left = |line: &Value| line["message"] == "released" && line["pod"] == **server;
+            self.agents[1].wait_for_since(mark, is_left).unwrap();
+            self.servers[server].set_mode(self.wait_for_sidecar(client, server));
+        }
+        self.enrolled.retain(|pod| !servers.contains(pod));
+        self.with_sidecar = servers;
+    }
+
+    /// The mode of a server by what the client's agent says, once that knows the sidecar.
+    fn wait_for_sidecar(&self, client: &str, server: &str) -> Mode {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.explain(client, &self.pod(server, Family::V4).to_string());
+            if answer["endpoints"][0]["status"] == "sidecar" {
+                return Mode::deserialize(&answer["endpoints"][0]["mode"]).unwrap();
+            }
+            assert!(Instant::now() < deadline, "{answer}");
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -98,10 +145,31 @@ impl Stage {
     /// Connects, and returns the server that answered and what could be seen there; nothing if that failed.
     pub(crate) fn call(&self, from: &str, to: SocketAddr) -> Option<(String, Seen)> {
         let mark = self.agents[1].mark();
-        let server = self.ask(from, to).ok()?;
-        if !self.is_enrolled(&server) {
-            return Some((server, Seen::Plain));
-        }
+        let answer = self.pods[from].connect(to).and_then(|mut tcp| ask(&mut tcp)).ok()?;
+        let (server, client) = match answer.split_once(' ') {
+            Some((server, client)) => (server, Some(client)),
+            None => (&*answer, None),
+        };
+        let seen = if self.is_enrolled(server) {
+            self.recorded(mark, from, server, "hbone")
+        } else {
+            assert!(client.is_none() || self.with_sidecar.contains(server), "{answer}");
+            seen_by(client, from)
+        };
+        Some((server.to_owned(), seen))
+    }
+
+    /// The same, over mTLS from the client that has a sidecar.
+    pub(crate) fn call_by_sidecar(&self, to: SocketAddr) -> Option<(String, Seen)> {
+        let mark = self.agents[1].mark();
+        let from = sidecar_client();
+        let server = self.pods[&from].connect(to).and_then(|tcp| self.sidecar.ask(tcp)).ok()?;
+        let seen = self.recorded(mark, &from, &server, "sidecar");
+        Some((server, seen))
+    }
+
+    /// By the record of the server's agent.
+    fn recorded(&self, mark: usize, from: &str, server: &str, mtls: &str) -> Seen {
         let is_its = |line: &Value| {
             line["target"] == "access"
                 && line["direction"] == "inbound"
@@ -110,24 +178,52 @@ impl Stage {
                 && line["peer_pod"] == *from
         };
         let record = self.agents[1].wait_for_since(mark, is_its).unwrap();
-        let (namespace, name) = from.split_once('/').unwrap();
-        let seen = match (record["transport"].as_str(), record["peer_identity"].as_str()) {
-            (Some("hbone"), Some(id)) if id == format!("spiffe://cluster.local/ns/{namespace}/sa/{name}") => {
-                Seen::Mtls
-            }
-            (Some("plaintext"), None) => Seen::Plain,
-            _ => panic!("{record}"),
-        };
-        Some((server, seen))
+        let client = record["peer_identity"].as_str();
+        assert_eq!(record["transport"], if client.is_some() { mtls } else { "plaintext" }, "{record}");
+        seen_by(client, from)
     }
+}
 
-    fn ask(&self, from: &str, to: SocketAddr) -> io::Result<String> {
-        let mut stream = self.pods[from].connect(to)?;
-        stream.write_all(b"?")?;
-        let mut name = String::new();
-        stream.read_to_string(&mut name)?;
-        if name.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(name) }
+/// The client that has a sidecar.
+pub(crate) fn sidecar_client() -> String {
+    [SIDECAR.0, SIDECAR.1].join("/")
+}
+
+const SIDECAR: (&str, &str) = ("sidecars", "client");
+const SIDECAR_LABELS: [(&str, &str); 2] = [(CAPTURE, "disabled"), ("security.istio.io/tlsMode", "istio")];
+
+fn with_sidecar(spec: PodSpec) -> PodSpec {
+    SIDECAR_LABELS.into_iter().fold(spec, |spec, (key, value)| spec.label(key, value))
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// The service accounts of these clusters are called as the pods, less a number.
+fn identity(pod: &str) -> String {
+    let (namespace, name) = pod.split_once('/').unwrap();
+    let account = name.trim_end_matches(|end: char| end == '-' || end.is_ascii_digit());
+    format!("spiffe://cluster.local/ns/{namespace}/sa/{account}")
+}
+
+/// A server that can name its client has to name the right one.
+fn seen_by(client: Option<&str>, from: &str) -> Seen {
+    match client {
+        Some(client) => {
+            assert_eq!(client, identity(from));
+            Seen::Mtls
+        }
+        None => Seen::Plain,
     }
+}
+
+/// Asks for who answers.
+pub(crate) fn ask(stream: &mut (impl Read + Write)) -> io::Result<String> {
+    stream.write_all(b"?")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
 }
 
 /// Returns those whose pods are enrolled.
@@ -183,48 +279,4 @@ fn service_spec(service: &Value, is_headless: bool) -> (ServiceSpec, u16) {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-/// An application that says its pod's name to who asks.
-struct Server {
-    listeners: Vec<Arc<TcpListener>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(pod: &Pod) -> Self {
-        let listeners = Family::ALL.map(|family| Arc::new(pod.listen(pod.address(family, PORT)).unwrap()));
-        let serve = |listener: &Arc<TcpListener>| {
-            let (listener, name) = (Arc::clone(listener), pod.name().to_owned());
-            thread::spawn(move || serve(&listener, &name))
-        };
-        let threads = listeners.iter().map(serve).collect();
-        Self { listeners: listeners.into(), threads }
-    }
-}
-
-fn serve(listener: &TcpListener, name: &str) {
-    loop {
-        match listener.accept() {
-            // Who is gone before the answer does not want it.
-            Ok((mut stream, _)) => {
-                drop(stream.read_exact(&mut [0]).and_then(|()| stream.write_all(name.as_bytes())));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        for listener in &self.listeners {
-            // Wakes up who waits in accept(); it cannot fail on a socket that listens.
-            let _ = SockRef::from(&**listener).shutdown(Shutdown::Both);
-        }
-        for thread in self.threads.drain(..) {
-            // What went wrong there has been printed.
-            let _ = thread.join();
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! Each case of the list, explained by its manifests: over HBONE and with sidecars, to Services with addresses and to
-//! headless ones, by name and by address.
+//! Each case of the list, explained by its manifests, with no agent: by name and by address, for Services with addresses
+//! over HBONE, and for headless ones with sidecars. The rest the live tests ask an agent.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{fs, path::Path};
@@ -21,11 +21,9 @@ enum Peers {
 #[test]
 fn each_case_is_explained_as_the_list_says() {
     for case in Case::all().unwrap() {
-        for peers in [Peers::Hbone, Peers::Sidecar] {
-            for is_headless in [false, true] {
-                let variant = Variant::of(&case, peers, is_headless);
-                case.calls.iter().for_each(|call| variant.check(&case, call));
-            }
+        for (peers, is_headless) in [(Peers::Hbone, false), (Peers::Sidecar, true)] {
+            let variant = Variant::of(&case, peers, is_headless);
+            case.calls.iter().for_each(|call| variant.check(&case, call));
         }
     }
 }

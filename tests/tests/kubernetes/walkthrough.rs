@@ -7,7 +7,7 @@ use std::{
 
 use culvert_testbed::{
     AgentOptions, Family, Pod, PodSpec, Service, ServiceSpec,
-    walkthrough::{CLIENT_IDENTITY, Expected, Namespace, STEPS, Step, Transport},
+    walkthrough::{CLIENT_IDENTITY, Expected, Namespace, Step, Transport},
 };
 
 use crate::{
@@ -28,13 +28,13 @@ const ENROLLED: [&str; 2] = ["full/httpbin", "partial/httpbin-new"];
 #[test]
 fn the_migration_walks_through_its_steps() {
     let stage = Stage::start();
-    for step in &STEPS {
+    for step in &Step::all().unwrap() {
         let begin = Instant::now();
-        if let Some(policy) = step.policy {
+        if let Some(policy) = &step.policy {
             stage.cluster.machine.apply("policy", policy).unwrap();
         }
         let mut last = Vec::new();
-        eventually(step.title, || {
+        eventually(&step.title, || {
             last = stage.complaints(step);
             last.is_empty().then_some(())
         });

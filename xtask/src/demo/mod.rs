@@ -8,7 +8,7 @@ use crate::{
     build,
     setup::{self, Purpose},
     step::Steps,
-    walkthrough::STEPS,
+    walkthrough::Step,
 };
 
 mod call;
@@ -50,7 +50,7 @@ fn live(steps: &Steps, options: &Options) -> anyhow::Result<()> {
     steps.work("nginx in the servers' pods", || stage.start_servers())?;
     steps.work("an agent on each node", || stage.start_agents())?;
     let mut tally = Tally::default();
-    for (number, step) in (1..).zip(&STEPS) {
+    for (number, step) in (1..).zip(&Step::all()?) {
         let name = format!("step {number}: {}", step.title);
         let rows = steps.work(&name, || walkthrough::walk(&stage, step))?;
         report::show(&rows);

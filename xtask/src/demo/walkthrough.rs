@@ -30,7 +30,7 @@ pub(super) fn walk(stage: &Stage, step: &Step) -> anyhow::Result<Vec<Row>> {
 }
 
 fn put_in_force(stage: &Stage, agents: &Agents, step: &Step) -> anyhow::Result<()> {
-    let Some(policy) = step.policy else { return Ok(()) };
+    let Some(policy) = &step.policy else { return Ok(()) };
     let waiting = agents.both().map(|agent| (agent, agent.mark()));
     stage.machine.apply("policy", policy)?;
     for (agent, mark) in waiting {

@@ -16,7 +16,7 @@ use crate::{
     setup::{self, Purpose},
     step::{Steps, say},
     unavailable::Unavailable,
-    walkthrough::{STEPS, Step},
+    walkthrough::Step,
 };
 
 use cluster::Cluster;
@@ -77,9 +77,10 @@ fn on(steps: &Steps, cluster: &Cluster, options: &Options, before: &Programs) ->
 fn once(steps: &Steps, cluster: &Cluster, method: Method, before: &Programs) -> anyhow::Result<()> {
     method.install(steps, cluster)?;
     steps.work("pods are captured", || pairs::wait_for_capture(cluster))?;
-    STEPS.iter().try_for_each(|step| walk(steps, cluster, step))?;
+    let walkthrough = Step::all()?;
+    walkthrough.iter().try_for_each(|step| walk(steps, cluster, step))?;
     // Uninstalled while it is STRICT: whatever stayed in the kernel would go on to refuse.
-    walk(steps, cluster, &STEPS[1])?;
+    walk(steps, cluster, &walkthrough[1])?;
     method.uninstall(steps, cluster)?;
     steps.work("nothing is left on the nodes", || eventually(|| remains::pins(cluster)))?;
     steps.work("no program is left in the kernel", || eventually(|| before.added_since()))?;
@@ -88,10 +89,10 @@ fn once(steps: &Steps, cluster: &Cluster, method: Method, before: &Programs) -> 
 }
 
 fn walk(steps: &Steps, cluster: &Cluster, step: &Step) -> anyhow::Result<()> {
-    if let Some(policy) = step.policy {
+    if let Some(policy) = &step.policy {
         cluster.apply(steps, "policy", policy)?;
     }
-    steps.work(step.title, || pairs::check(steps, cluster, step))
+    steps.work(&step.title, || pairs::check(steps, cluster, step))
 }
 
 /// Everything that has to be there, in one message.

@@ -1,5 +1,8 @@
 //! From the text of a file to the objects in it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use serde_json::{Value, map::Map};
 
 /// One document of a file.

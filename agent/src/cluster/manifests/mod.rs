@@ -1,7 +1,7 @@
 //! A directory of manifests as the source of the cluster's state.
 
 mod directory;
-mod documents;
+pub(crate) mod documents;
 pub(super) mod folder;
 mod mesh;
 

@@ -15,7 +15,7 @@ mod outage;
 mod reflector;
 mod resource;
 mod sink;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! What lists and watches look like, as far as it concerns following. Objects stay text until their turn comes.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::borrow::Cow;
 
 use kube::core::{ListMeta, Status};

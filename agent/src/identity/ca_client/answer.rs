@@ -1,5 +1,8 @@
 //! What an authority answers, and what is demanded of it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{borrow::Borrow, time::SystemTime};
 
 use culvert_policy::SpiffeId;

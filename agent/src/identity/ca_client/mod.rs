@@ -1,7 +1,7 @@
 //! The client of a certificate authority that speaks Istio's protocol: `culvert ca`, or istiod.
 
 mod address;
-pub(super) mod answer;
+pub(crate) mod answer;
 mod connect;
 mod error;
 mod request;

@@ -1,5 +1,8 @@
 //! The headers of a CONNECT.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::net::{IpAddr, SocketAddr};
 
 use culvert_policy::Reason;

@@ -1,7 +1,7 @@
 //! HBONE: HTTP/2 CONNECT over mTLS, one tunnel for many streams. The HTTP/2 codec is known in this module only.
 
 mod client;
-mod headers;
+pub(crate) mod headers;
 mod load;
 mod pool;
 mod server;
