@@ -1,0 +1,234 @@
+//! An enrolled pod with its agent on one node, and a pod with Envoy on another that has no agent.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use culvert_testbed::{
+    Agent, AgentOptions, Credentials, DEADLINE, Envoy, Family, Machine, Mesh, Node, Pod, PodSpec, skip,
+};
+use serde_json::Value;
+
+use crate::config::{Config, Peer, Tls};
+
+/// The two pods, and one more that has nothing to do with the mesh.
+pub(crate) struct Site {
+    pub(crate) agent: Agent,
+    /// `full/ours`.
+    pub(crate) ours: Pod,
+    /// `foreign/peer`.
+    pub(crate) peer: Pod,
+    /// `legacy/sleep`, on the agent's node.
+    pub(crate) legacy: Pod,
+    pub(crate) a: Node,
+    pub(crate) b: Node,
+    pub(crate) machine: Machine,
+    pub(crate) mesh: Mesh,
+}
+
+pub(crate) const OURS: &str = "spiffe://cluster.local/ns/full/sa/ours";
+pub(crate) const PEER: &str = "spiffe://cluster.local/ns/foreign/sa/peer";
+
+/// How the cluster knows what Envoy's pod can speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Speaks {
+    /// Nothing tells: Envoy is a client only.
+    Nothing,
+    /// `ambient.istio.io/redirection: enabled`.
+    Redirected,
+    /// `networking.istio.io/tunnel: http`.
+    Tunnel,
+    /// `security.istio.io/tlsMode: istio`.
+    Sidecar,
+}
+
+impl Speaks {
+    fn of(self, pod: PodSpec) -> PodSpec {
+        match self {
+            Self::Nothing => pod,
+            Self::Redirected => pod.annotation("ambient.istio.io/redirection", "enabled"),
+            Self::Tunnel => pod.label("networking.istio.io/tunnel", "http"),
+            Self::Sidecar => pod.label("security.istio.io/tlsMode", "istio"),
+        }
+    }
+}
+
+/// Where applications listen: in our pod, and behind Envoy.
+pub(crate) const APP: u16 = 80;
+/// Where Envoy takes connections of its pod, to carry them to us.
+pub(crate) const OUT: u16 = 8000;
+/// Where the application of Envoy's pod is that Envoy takes connections for.
+pub(crate) const BEHIND: u16 = 8080;
+pub(crate) const HBONE: u16 = 15008;
+
+impl Site {
+    /// None, and it is said, where Envoy is not to be had.
+    pub(crate) fn start(test: &str, speaks: Speaks) -> Option<Self> {
+        if Envoy::binary().is_none() {
+            skip(test, "Envoy is not installed, which cargo xtask setup does");
+            return None;
+        }
+        let mut machine = Machine::new().unwrap();
+        let (a, b) = (machine.node("a").unwrap(), machine.node("b").unwrap());
+        let ours = machine.pod(&a, PodSpec::new("full", "ours").enrolled()).unwrap();
+        let legacy = machine.pod(&a, PodSpec::new("legacy", "sleep")).unwrap();
+        let peer = machine.pod(&b, speaks.of(PodSpec::new("foreign", "peer"))).unwrap();
+        machine.publish().unwrap();
+        let agent = a.agent(&AgentOptions::default()).unwrap();
+        agent.wait_ready().unwrap();
+        let mesh = Mesh::of(&machine);
+        Some(Self { agent, ours, peer, legacy, a, b, machine, mesh })
+    }
+
+    /// Starts Envoy in its pod.
+    pub(crate) fn envoy(&self, config: &Config) -> Envoy<'_> {
+        Envoy::start(&self.peer, &config.resources()).unwrap()
+    }
+
+    /// What Envoy should show.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.mesh.certificate(PEER)
+    }
+
+    /// As a client of our pod.
+    pub(crate) fn client_tls<'a>(&'a self, shown: &'a Credentials) -> Tls<'a> {
+        Tls { shown, believed: &self.mesh, peer: Peer::Exactly(OURS) }
+    }
+
+    /// As a server for anybody of the mesh.
+    pub(crate) fn server_tls<'a>(&'a self, shown: &'a Credentials) -> Tls<'a> {
+        Tls { shown, believed: &self.mesh, peer: Peer::OfTrustDomain("cluster.local") }
+    }
+
+    /// The application of our pod, or of Envoy's.
+    pub(crate) fn listen(&self, pod: &Pod, family: Family, port: u16) -> TcpListener {
+        pod.listen(pod.address(family, port)).unwrap()
+    }
+
+    /// The one record of a connection that has ended.
+    pub(crate) fn record(&self, direction: &str, source: SocketAddr) -> Value {
+        let is_its =
+            |record: &Value| record["direction"] == direction && record["source"] == source.to_string();
+        let record = self.agent.wait_for_record(is_its).unwrap();
+        let count = self.agent.records().iter().filter(|record| is_its(record)).count();
+        assert_eq!(count, 1, "one connection, one record: {record}");
+        record
+    }
+
+    /// Has an open connection of our pod to Envoy's end, and checks that it was carried over a transport.
+    pub(crate) fn was_carried_out(&self, client: TcpStream, server: TcpStream, by: &str) {
+        let source = client.local_addr().unwrap();
+        drop((client, server));
+        let record = self.record("outbound", source);
+        assert_eq!((&record["transport"], &record["outcome"]), (&by.into(), &"ok".into()), "{record}");
+        let peer = (&record["peer_identity"], &record["peer_pod"]);
+        assert_eq!(peer, (&PEER.into(), &"foreign/peer".into()), "{record}");
+    }
+
+    /// Has a connection of Envoy's that our application has accepted end, and checks the same.
+    pub(crate) fn was_carried_in(&self, client: TcpStream, server: TcpStream, by: &str) {
+        let source = server.peer_addr().unwrap();
+        drop((client, server));
+        let record = self.record("inbound", source);
+        assert_eq!((&record["transport"], &record["outcome"]), (&by.into(), &"ok".into()), "{record}");
+        let peer = (&record["peer_identity"], &record["peer_pod"]);
+        assert_eq!(peer, (&PEER.into(), &"foreign/peer".into()), "{record}");
+    }
+}
+
+/// The four ways in which a peer that is not ours meets our agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Our client, Envoy's HBONE server.
+    ToHbone,
+    /// Envoy's HBONE client, our server.
+    FromHbone,
+    /// Our client, Envoy as the sidecar of a server.
+    ToSidecar,
+    /// Envoy as the sidecar of a client, our server.
+    FromSidecar,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 4] = [Self::ToHbone, Self::FromHbone, Self::ToSidecar, Self::FromSidecar];
+
+    /// What the pod of Envoy has to be known for.
+    pub(crate) const fn speaks(self) -> Speaks {
+        match self {
+            Self::ToHbone => Speaks::Redirected,
+            Self::FromHbone => Speaks::Nothing,
+            Self::ToSidecar | Self::FromSidecar => Speaks::Sidecar,
+        }
+    }
+
+    /// Envoy's part of it, for both families.
+    pub(crate) fn config(self, site: &Site) -> Config {
+        let shown = site.credentials();
+        Family::ALL.iter().fold(Config::default(), |config, &family| {
+            let (ours, peer) = (&site.ours, &site.peer);
+            let (out, app) = (peer.address(family, OUT), ours.address(family, APP));
+            let (here, behind) = (peer.address(family, APP), peer.address(family, BEHIND));
+            let (client, server) = (site.client_tls(&shown), site.server_tls(&shown));
+            match self {
+                Self::ToHbone => config.hbone_server(peer.address(family, HBONE), &[here], None, &server),
+                Self::FromHbone => config.hbone_client(out, ours.address(family, HBONE), app, &client),
+                Self::ToSidecar => config.sidecar_permissive(here, behind, &server),
+                Self::FromSidecar => config.sidecar_outbound(out, app, &client),
+            }
+        })
+    }
+
+    /// The application at the far end.
+    pub(crate) fn listen(self, site: &Site, family: Family) -> TcpListener {
+        match self {
+            Self::ToHbone => site.listen(&site.peer, family, APP),
+            Self::ToSidecar => site.listen(&site.peer, family, BEHIND),
+            Self::FromHbone | Self::FromSidecar => site.listen(&site.ours, family, APP),
+        }
+    }
+
+    /// The pod of the client, and what its application connects to.
+    pub(crate) const fn client(self, site: &Site, family: Family) -> (&Pod, SocketAddr) {
+        match self {
+            Self::ToHbone | Self::ToSidecar => (&site.ours, site.peer.address(family, APP)),
+            Self::FromHbone | Self::FromSidecar => (&site.peer, site.peer.address(family, OUT)),
+        }
+    }
+
+    /// A connection all the way: the client's end and the server's.
+    pub(crate) fn connect(
+        self,
+        site: &Site,
+        family: Family,
+        listener: &TcpListener,
+    ) -> (TcpStream, TcpStream) {
+        let (from, to) = self.client(site, family);
+        crate::app::connect(from, to, listener)
+    }
+
+    /// Has a connection end, and checks what was recorded of it.
+    pub(crate) fn was_carried(self, site: &Site, client: TcpStream, server: TcpStream) {
+        match self {
+            Self::ToHbone => site.was_carried_out(client, server, "hbone"),
+            Self::ToSidecar => site.was_carried_out(client, server, "sidecar"),
+            Self::FromHbone => site.was_carried_in(client, server, "hbone"),
+            Self::FromSidecar => site.was_carried_in(client, server, "sidecar"),
+        }
+    }
+}
+
+/// Tries until there is a result.
+pub(crate) fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "{what} does not come");
+        thread::sleep(BETWEEN_ATTEMPTS);
+    }
+}
+
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
