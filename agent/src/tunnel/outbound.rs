@@ -199,6 +199,10 @@ pub(super) fn close(record: &Record, reason: Reason, ended: Ended) {
             record.note("reset by the peer");
             record.carried(reason);
         }
+        Ended::App(Broken::Deaf) | Ended::Far(Broken::Deaf) => {
+            record.note("ended by the peer alone");
+            record.carried(reason);
+        }
         Ended::App(Broken::Failed(failure)) | Ended::Far(Broken::Failed(failure)) => {
             record.ended(failure.reason, &*failure.detail);
         }
