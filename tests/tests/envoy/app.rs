@@ -61,23 +61,38 @@ pub(crate) fn transfer(client: &TcpStream, server: &TcpStream, blocks: u64) {
     });
 }
 
-/// A block bears its number, and bytes of which no two parts are alike: what is lost, moved or repeated shows.
-fn block(number: u64) -> Vec<u8> {
-    let words = (0..BLOCK / 8).map(|index| (number << 32 | index).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    words.flat_map(u64::to_le_bytes).collect()
+/// Bytes of which no two parts are alike, with the block's number in front: what is lost, moved or repeated shows.
+struct Block {
+    bytes: Vec<u8>,
+    number: u64,
+}
+
+impl Block {
+    fn first() -> Self {
+        let words = (0..BLOCK / 8).map(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
+        Self { bytes: words.flat_map(u64::to_le_bytes).collect(), number: 0 }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        self.number += 1;
+        self.bytes[..8].copy_from_slice(&self.number.to_le_bytes());
+        &self.bytes
+    }
 }
 
 /// In bytes.
 pub(crate) const BLOCK: u64 = 1 << 16;
 
-fn send(mut stream: &TcpStream, blocks: u64) {
-    (0..blocks).for_each(|number| stream.write_all(&block(number)).unwrap());
+pub(crate) fn send(mut stream: &TcpStream, blocks: u64) {
+    let mut block = Block::first();
+    (0..blocks).for_each(|_| stream.write_all(block.next()).unwrap());
 }
 
-fn expect(mut stream: &TcpStream, blocks: u64) {
-    let mut received = vec![0; usize::try_from(BLOCK).unwrap()];
+pub(crate) fn expect(mut stream: &TcpStream, blocks: u64) {
+    let mut block = Block::first();
+    let mut received = vec![0; block.bytes.len()];
     for number in 0..blocks {
         stream.read_exact(&mut received).unwrap();
-        assert!(received == block(number), "block {number} is not what was sent");
+        assert!(received == block.next(), "block {number} is not what was sent");
     }
 }

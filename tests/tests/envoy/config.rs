@@ -34,7 +34,7 @@ impl Config {
         at: SocketAddr,
         hbone: SocketAddr,
         target: SocketAddr,
-        tls: &Tls,
+        tls: &Tls<'_>,
     ) -> Self {
         // As ztunnel and waypoints tell the address of the client that they stand for.
         let forwarded =
@@ -54,7 +54,7 @@ impl Config {
     }
 
     /// Takes plaintext, and speaks sidecar mTLS to `to`.
-    pub(crate) fn sidecar_outbound(self, at: SocketAddr, to: SocketAddr, tls: &Tls) -> Self {
+    pub(crate) fn sidecar_outbound(self, at: SocketAddr, to: SocketAddr, tls: &Tls<'_>) -> Self {
         let mut cluster = self.cluster_to(to);
         cluster["transport_socket"] = tls.upstream("istio");
         let chains = json!([{ "filters": [tcp_proxy(&cluster)] }]);
@@ -62,7 +62,7 @@ impl Config {
     }
 
     /// Takes sidecar mTLS and plaintext, for the application at `app`.
-    pub(crate) fn sidecar_permissive(self, at: SocketAddr, app: SocketAddr, tls: &Tls) -> Self {
+    pub(crate) fn sidecar_permissive(self, at: SocketAddr, app: SocketAddr, tls: &Tls<'_>) -> Self {
         let cluster = self.cluster_to(app);
         let filters = json!([tcp_proxy(&cluster)]);
         let mesh =
@@ -91,7 +91,7 @@ impl Config {
         at: SocketAddr,
         apps: &[SocketAddr],
         streams: Option<u32>,
-        tls: &Tls,
+        tls: &Tls<'_>,
     ) -> Self {
         let mut http2 = json!({ "allow_connect": true });
         if let Some(streams) = streams {

@@ -17,14 +17,14 @@ fn envoy_is_a_client_of_our_server_over_hbone() {
     let capture = site.a.capture(&site.b).unwrap();
     for family in Family::ALL {
         let listener = Way::FromHbone.listen(&site, family);
-        let (mut client, mut server) = Way::FromHbone.connect(&site, family, &listener);
-        round_trip(&mut client, &mut server);
+        let mut carried = Way::FromHbone.connect(&site, family, &listener);
+        round_trip(&mut carried.client, &mut carried.server);
         assert_eq!(
-            server.peer_addr().unwrap(),
-            client.local_addr().unwrap(),
+            carried.server.peer_addr().unwrap(),
+            carried.client.local_addr().unwrap(),
             "accept() shows another client"
         );
-        Way::FromHbone.was_carried(&site, client, server);
+        Way::FromHbone.was_carried(&site, carried);
     }
     let traffic = capture.stop().unwrap();
     assert!(!traffic.streams().is_empty());
@@ -41,10 +41,10 @@ fn our_client_reaches_a_pod_that_envoy_serves_over_hbone() {
         let capture = site.a.capture(&site.b).unwrap();
         for family in Family::ALL {
             let listener = Way::ToHbone.listen(&site, family);
-            let (mut client, mut server) = Way::ToHbone.connect(&site, family, &listener);
-            round_trip(&mut client, &mut server);
-            assert_eq!(client.peer_addr().unwrap(), site.peer.address(family, APP));
-            Way::ToHbone.was_carried(&site, client, server);
+            let mut carried = Way::ToHbone.connect(&site, family, &listener);
+            round_trip(&mut carried.client, &mut carried.server);
+            assert_eq!(carried.client.peer_addr().unwrap(), site.peer.address(family, APP));
+            Way::ToHbone.was_carried(&site, carried);
         }
         let traffic = capture.stop().unwrap();
         assert!(!traffic.streams().is_empty());

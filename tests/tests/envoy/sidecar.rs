@@ -17,10 +17,10 @@ fn our_client_and_plaintext_reach_a_pod_with_a_permissive_sidecar() {
     for family in Family::ALL {
         let listener = Way::ToSidecar.listen(&site, family);
         let capture = site.a.capture(&site.b).unwrap();
-        let (mut client, mut server) = Way::ToSidecar.connect(&site, family, &listener);
-        round_trip(&mut client, &mut server);
-        assert_eq!(client.peer_addr().unwrap(), site.peer.address(family, APP));
-        Way::ToSidecar.was_carried(&site, client, server);
+        let mut carried = Way::ToSidecar.connect(&site, family, &listener);
+        round_trip(&mut carried.client, &mut carried.server);
+        assert_eq!(carried.client.peer_addr().unwrap(), site.peer.address(family, APP));
+        Way::ToSidecar.was_carried(&site, carried);
         let traffic = capture.stop().unwrap();
         let ports = traffic.streams().iter().filter(|stream| stream.to == site.peer.address(family, APP));
         assert_eq!(ports.count(), 1, "mTLS goes to the application's own port");
@@ -46,14 +46,14 @@ fn a_client_with_a_sidecar_reaches_our_pod_on_its_own_port() {
         let capture = site.a.capture(&site.b).unwrap();
         for family in Family::ALL {
             let listener = Way::FromSidecar.listen(&site, family);
-            let (mut client, mut server) = Way::FromSidecar.connect(&site, family, &listener);
-            round_trip(&mut client, &mut server);
+            let mut carried = Way::FromSidecar.connect(&site, family, &listener);
+            round_trip(&mut carried.client, &mut carried.server);
             assert_eq!(
-                server.peer_addr().unwrap().ip(),
+                carried.server.peer_addr().unwrap().ip(),
                 site.peer.ip(family),
                 "accept() shows another client"
             );
-            Way::FromSidecar.was_carried(&site, client, server);
+            Way::FromSidecar.was_carried(&site, carried);
 
             let to = site.ours.address(family, APP);
             match mode {

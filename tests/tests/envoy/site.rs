@@ -11,7 +11,10 @@ use culvert_testbed::{
 };
 use serde_json::Value;
 
-use crate::config::{Config, Peer, Tls};
+use crate::{
+    app::connect,
+    config::{Config, Peer, Tls},
+};
 
 /// The two pods, and one more that has nothing to do with the mesh.
 pub(crate) struct Site {
@@ -116,26 +119,6 @@ impl Site {
         assert_eq!(count, 1, "one connection, one record: {record}");
         record
     }
-
-    /// Has an open connection of our pod to Envoy's end, and checks that it was carried over a transport.
-    pub(crate) fn was_carried_out(&self, client: TcpStream, server: TcpStream, by: &str) {
-        let source = client.local_addr().unwrap();
-        drop((client, server));
-        let record = self.record("outbound", source);
-        assert_eq!((&record["transport"], &record["outcome"]), (&by.into(), &"ok".into()), "{record}");
-        let peer = (&record["peer_identity"], &record["peer_pod"]);
-        assert_eq!(peer, (&PEER.into(), &"foreign/peer".into()), "{record}");
-    }
-
-    /// Has a connection of Envoy's that our application has accepted end, and checks the same.
-    pub(crate) fn was_carried_in(&self, client: TcpStream, server: TcpStream, by: &str) {
-        let source = server.peer_addr().unwrap();
-        drop((client, server));
-        let record = self.record("inbound", source);
-        assert_eq!((&record["transport"], &record["outcome"]), (&by.into(), &"ok".into()), "{record}");
-        let peer = (&record["peer_identity"], &record["peer_pod"]);
-        assert_eq!(peer, (&PEER.into(), &"foreign/peer".into()), "{record}");
-    }
 }
 
 /// The four ways in which a peer that is not ours meets our agent.
@@ -197,26 +180,41 @@ impl Way {
         }
     }
 
-    /// A connection all the way: the client's end and the server's.
-    pub(crate) fn connect(
-        self,
-        site: &Site,
-        family: Family,
-        listener: &TcpListener,
-    ) -> (TcpStream, TcpStream) {
+    /// A connection all the way.
+    pub(crate) fn connect(self, site: &Site, family: Family, listener: &TcpListener) -> Carried {
         let (from, to) = self.client(site, family);
-        crate::app::connect(from, to, listener)
+        let (client, server) = connect(from, to, listener);
+        let source = if self.is_ours() { client.local_addr() } else { server.peer_addr() };
+        Carried { client, server, source: source.unwrap() }
     }
 
-    /// Has a connection end, and checks what was recorded of it.
-    pub(crate) fn was_carried(self, site: &Site, client: TcpStream, server: TcpStream) {
-        match self {
-            Self::ToHbone => site.was_carried_out(client, server, "hbone"),
-            Self::ToSidecar => site.was_carried_out(client, server, "sidecar"),
-            Self::FromHbone => site.was_carried_in(client, server, "hbone"),
-            Self::FromSidecar => site.was_carried_in(client, server, "sidecar"),
-        }
+    /// The one record of a connection that has ended.
+    pub(crate) fn record(self, site: &Site, source: SocketAddr) -> Value {
+        site.record(if self.is_ours() { "outbound" } else { "inbound" }, source)
     }
+
+    /// Has a connection end, and checks that it was carried over mTLS, with the other side's identity.
+    pub(crate) fn was_carried(self, site: &Site, carried: Carried) {
+        let source = carried.source;
+        drop(carried);
+        let record = self.record(site, source);
+        let transport = if matches!(self, Self::ToHbone | Self::FromHbone) { "hbone" } else { "sidecar" };
+        assert_eq!((&record["transport"], &record["outcome"]), (&transport.into(), &"ok".into()), "{record}");
+        let peer = (&record["peer_identity"], &record["peer_pod"]);
+        assert_eq!(peer, (&PEER.into(), &"foreign/peer".into()), "{record}");
+    }
+
+    /// Whether the client is ours.
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::ToHbone | Self::ToSidecar)
+    }
+}
+
+/// Both applications' ends of a connection, and the client's address as our agent records it.
+pub(crate) struct Carried {
+    pub(crate) client: TcpStream,
+    pub(crate) server: TcpStream,
+    pub(crate) source: SocketAddr,
 }
 
 /// Tries until there is a result.
