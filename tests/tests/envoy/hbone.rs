@@ -3,9 +3,8 @@
 use culvert_testbed::Family;
 
 use crate::{
-    app::{ANSWER, QUESTION, round_trip},
-    config::Config,
-    site::{APP, HBONE, Site, Speaks, Way},
+    app::{ANSWER, QUESTION, failure, round_trip},
+    site::{APP, Site, Speaks, Way},
 };
 
 #[test]
@@ -56,18 +55,12 @@ fn our_client_reaches_a_pod_that_envoy_serves_over_hbone() {
 fn what_envoy_does_not_serve_or_reach_is_a_connection_that_fails() {
     let name = "what_envoy_does_not_serve_or_reach_is_a_connection_that_fails";
     let Some(site) = Site::start(name, Speaks::Redirected) else { return };
-    let shown = site.credentials();
-    let tls = site.server_tls(&shown);
-    let config = Family::ALL.iter().fold(Config::default(), |config, &family| {
-        let [hbone, app] = [HBONE, APP].map(|port| site.peer.address(family, port));
-        config.hbone_server(hbone, &[app], None, &tls)
-    });
-    let _envoy = site.envoy(&config);
+    let _envoy = site.envoy(&Way::ToHbone.config(&site));
     for family in Family::ALL {
         // Nobody listens on the first port, and for the second Envoy has no route.
         for (port, reason) in [(APP, "peer_app_unreachable"), (APP + 1, "tunnel_failed")] {
             let mut client = site.ours.connect(site.peer.address(family, port)).unwrap();
-            assert!(crate::app::failure(&mut client).is_some(), "it looks like the end of the data");
+            assert!(failure(&mut client).is_some(), "it looks like the end of the data");
             let record = site.record("outbound", client.local_addr().unwrap());
             assert_eq!(
                 (&record["outcome"], &record["reason"]),

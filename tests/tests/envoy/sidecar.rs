@@ -6,7 +6,7 @@ use culvert_testbed::Family;
 
 use crate::{
     app::{ANSWER, QUESTION, connect, round_trip},
-    site::{APP, Site, Speaks, Way},
+    site::{APP, Site, Speaks, Way, eventually},
 };
 
 #[test]
@@ -59,7 +59,7 @@ fn a_client_with_a_sidecar_reaches_our_pod_on_its_own_port() {
             match mode {
                 "STRICT" => {
                     let refused = || site.legacy.connect(to).err().map(|error| error.kind());
-                    crate::site::eventually("the refusal", || {
+                    eventually("the refusal", || {
                         refused().filter(|kind| *kind == ErrorKind::ConnectionRefused)
                     });
                 }

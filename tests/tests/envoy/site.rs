@@ -7,7 +7,7 @@ use std::{
 };
 
 use culvert_testbed::{
-    Agent, AgentOptions, Credentials, DEADLINE, Envoy, Family, Machine, Mesh, Node, Pod, PodSpec, skip,
+    Agent, AgentOptions, DEADLINE, Envoy, Family, Machine, Mesh, Node, Pod, PodSpec, skip,
 };
 use serde_json::Value;
 
@@ -90,21 +90,6 @@ impl Site {
         Envoy::start(&self.peer, &config.resources()).unwrap()
     }
 
-    /// What Envoy should show.
-    pub(crate) fn credentials(&self) -> Credentials {
-        self.mesh.certificate(PEER)
-    }
-
-    /// As a client of our pod.
-    pub(crate) fn client_tls<'a>(&'a self, shown: &'a Credentials) -> Tls<'a> {
-        Tls { shown, believed: &self.mesh, peer: Peer::Exactly(OURS) }
-    }
-
-    /// As a server for anybody of the mesh.
-    pub(crate) fn server_tls<'a>(&'a self, shown: &'a Credentials) -> Tls<'a> {
-        Tls { shown, believed: &self.mesh, peer: Peer::OfTrustDomain("cluster.local") }
-    }
-
     /// The application of our pod, or of Envoy's.
     pub(crate) fn listen(&self, pod: &Pod, family: Family, port: u16) -> TcpListener {
         pod.listen(pod.address(family, port)).unwrap()
@@ -146,21 +131,29 @@ impl Way {
         }
     }
 
-    /// Envoy's part of it, for both families.
+    /// Envoy's part of it, for both families, in good faith.
     pub(crate) fn config(self, site: &Site) -> Config {
-        let shown = site.credentials();
+        let shown = site.mesh.certificate(PEER);
+        self.config_with(site, &Tls { shown: &shown, believed: &site.mesh, peer: self.peer() })
+    }
+
+    /// The same with other certificates.
+    pub(crate) fn config_with(self, site: &Site, tls: &Tls<'_>) -> Config {
         Family::ALL.iter().fold(Config::default(), |config, &family| {
-            let (ours, peer) = (&site.ours, &site.peer);
-            let (out, app) = (peer.address(family, OUT), ours.address(family, APP));
-            let (here, behind) = (peer.address(family, APP), peer.address(family, BEHIND));
-            let (client, server) = (site.client_tls(&shown), site.server_tls(&shown));
+            let ours = |port| site.ours.address(family, port);
+            let peer = |port| site.peer.address(family, port);
             match self {
-                Self::ToHbone => config.hbone_server(peer.address(family, HBONE), &[here], None, &server),
-                Self::FromHbone => config.hbone_client(out, ours.address(family, HBONE), app, &client),
-                Self::ToSidecar => config.sidecar_permissive(here, behind, &server),
-                Self::FromSidecar => config.sidecar_outbound(out, app, &client),
+                Self::ToHbone => config.hbone_server(peer(HBONE), &[peer(APP)], None, tls),
+                Self::FromHbone => config.hbone_client(peer(OUT), ours(HBONE), ours(APP), tls),
+                Self::ToSidecar => config.sidecar_permissive(peer(APP), peer(BEHIND), tls),
+                Self::FromSidecar => config.sidecar_outbound(peer(OUT), ours(APP), tls),
             }
         })
+    }
+
+    /// Whom Envoy should believe.
+    pub(crate) const fn peer(self) -> Peer<'static> {
+        if self.is_ours() { Peer::OfTrustDomain("cluster.local") } else { Peer::Exactly(OURS) }
     }
 
     /// The application at the far end.
@@ -190,7 +183,7 @@ impl Way {
 
     /// The one record of a connection that has ended.
     pub(crate) fn record(self, site: &Site, source: SocketAddr) -> Value {
-        site.record(if self.is_ours() { "outbound" } else { "inbound" }, source)
+        site.record(self.direction(), source)
     }
 
     /// Has a connection end, and checks that it was carried over mTLS, with the other side's identity.
@@ -198,14 +191,24 @@ impl Way {
         let source = carried.source;
         drop(carried);
         let record = self.record(site, source);
-        let transport = if matches!(self, Self::ToHbone | Self::FromHbone) { "hbone" } else { "sidecar" };
-        assert_eq!((&record["transport"], &record["outcome"]), (&transport.into(), &"ok".into()), "{record}");
+        let way = (&record["transport"], &record["outcome"]);
+        assert_eq!(way, (&self.transport().into(), &"ok".into()), "{record}");
         let peer = (&record["peer_identity"], &record["peer_pod"]);
         assert_eq!(peer, (&PEER.into(), &"foreign/peer".into()), "{record}");
     }
 
+    /// As our agent sees it.
+    pub(crate) const fn direction(self) -> &'static str {
+        if self.is_ours() { "outbound" } else { "inbound" }
+    }
+
+    /// As our agent calls it.
+    pub(crate) const fn transport(self) -> &'static str {
+        if matches!(self, Self::ToHbone | Self::FromHbone) { "hbone" } else { "sidecar" }
+    }
+
     /// Whether the client is ours.
-    const fn is_ours(self) -> bool {
+    pub(crate) const fn is_ours(self) -> bool {
         matches!(self, Self::ToHbone | Self::ToSidecar)
     }
 }

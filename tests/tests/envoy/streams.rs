@@ -9,7 +9,7 @@ use culvert_testbed::Family;
 
 use crate::{
     app::{ANSWER, BLOCK, QUESTION, carry, expect, failure, finish, reset, round_trip, send, transfer},
-    site::{Carried, Site, Way},
+    site::{Carried, Site, Way, eventually},
 };
 
 /// Runs a test for some ways, with an Envoy for each, and for each family.
@@ -18,7 +18,6 @@ fn each_of(ways: &[Way], name: &str, test: impl Fn(Way, &Site, Carried)) {
         let Some(site) = Site::start(name, way.speaks()) else { return };
         let _envoy = site.envoy(&way.config(&site));
         for family in Family::ALL {
-            eprintln!("{way:?} {family:?}");
             let listener = way.listen(&site, family);
             test(way, &site, way.connect(&site, family, &listener));
         }
@@ -95,7 +94,7 @@ fn an_answer_that_ends_before_its_question_arrives_whole() {
         expect(client, WITHIN_WINDOW);
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         // What is said to nobody meets a RST, as it does without anything in between.
-        let refused = crate::site::eventually("the reset", || client.write_all(QUESTION).err());
+        let refused = eventually("the reset", || client.write_all(QUESTION).err());
         assert!(matches!(refused.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{refused}");
     });
 }
@@ -105,23 +104,36 @@ const WITHIN_WINDOW: u64 = 12;
 
 #[test]
 fn a_reset_of_the_client_is_no_end_of_its_data() {
-    each_of(&Way::ALL, "a_reset_of_the_client_is_no_end_of_its_data", |way, site, mut carried| {
-        let Carried { mut client, mut server, source } = carried;
+    let ways = [Way::FromHbone, Way::ToSidecar, Way::FromSidecar];
+    each_of(&ways, "a_reset_of_the_client_is_no_end_of_its_data", |_, _, carried| {
+        let Carried { mut client, mut server, .. } = carried;
         round_trip(&mut client, &mut server);
         reset(client);
-        eprintln!("{:?}", failure(&mut server));
-        eprintln!("{}", way.record(site, source));
+        assert_eq!(failure(&mut server), Some(ErrorKind::ConnectionReset));
     });
+}
+
+/// Envoy tells its application about it with a FIN, so it is asked itself.
+#[test]
+fn a_reset_of_our_client_resets_the_stream_at_an_hbone_server() {
+    let name = "a_reset_of_our_client_resets_the_stream_at_an_hbone_server";
+    let Some(site) = Site::start(name, Way::ToHbone.speaks()) else { return };
+    let envoy = site.envoy(&Way::ToHbone.config(&site));
+    for (family, resets) in Family::ALL.into_iter().zip(1..) {
+        let listener = Way::ToHbone.listen(&site, family);
+        let Carried { mut client, mut server, .. } = Way::ToHbone.connect(&site, family, &listener);
+        round_trip(&mut client, &mut server);
+        reset(client);
+        envoy.wait_until("http.hbone.downstream_rq_rx_reset", |found| found == resets).unwrap();
+    }
 }
 
 #[test]
 fn a_reset_of_the_server_is_no_end_of_its_data() {
-    each_of(&Way::ALL, "a_reset_of_the_server_is_no_end_of_its_data", |way, site, mut carried| {
-        let Carried { mut client, mut server, source } = carried;
+    each_of(&Way::ALL, "a_reset_of_the_server_is_no_end_of_its_data", |_, _, carried| {
+        let Carried { mut client, mut server, .. } = carried;
         round_trip(&mut client, &mut server);
         reset(server);
-        eprintln!("{:?}", failure(&mut client));
-        drop(client);
-        eprintln!("{}", way.record(site, source));
+        assert_eq!(failure(&mut client), Some(ErrorKind::ConnectionReset));
     });
 }
