@@ -179,7 +179,7 @@ async fn handshake(enrolled: &Enrolled, key: &Key) -> Result<(Rc<Tunnel>, Driver
 async fn drive(enrolled: &Enrolled, key: &Key, tunnel: Rc<Tunnel>, mut driver: Driver) {
     let mut phase = enrolled.phase();
     tokio::select! {
-        () = driver.run() => {}
+        () = driver.run(&tunnel) => {}
         _ = phase.wait_for(|phase| *phase != Phase::Serving) => {}
     }
     enrolled.pool.retire(key, &tunnel);
