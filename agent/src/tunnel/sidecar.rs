@@ -17,7 +17,7 @@ use super::{
     arena::{self, SMALLEST},
     failure::Failure,
     leg::{Broken, Leg},
-    tls::Secured,
+    tls::{Secured, last_words},
 };
 
 /// A connection to a sidecar. It ends with a RST unless it came to its end in both directions.
@@ -30,6 +30,10 @@ pub(super) struct Sidecar {
 impl Sidecar {
     pub(super) fn new(secured: Secured) -> Self {
         Self { stream: secured.into_stream(), received_all: false, sent_all: false }
+    }
+
+    fn unsent(&mut self, cx: &mut Context<'_>, error: io::Error) -> Broken {
+        broken(&last_words(&mut self.stream, cx, error))
     }
 }
 
@@ -51,17 +55,19 @@ impl Leg for Sidecar {
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
         while !chunk.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, chunk));
-            chunk.advance(written.map_err(|error| broken(&error))?);
+            chunk.advance(written.map_err(|error| self.unsent(cx, error))?);
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| broken(&error))
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        flushed.map_err(|error| self.unsent(cx, error))
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).map_err(|error| broken(&error))?;
+        let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        shut.map_err(|error| self.unsent(cx, error))?;
         self.sent_all = true;
         Poll::Ready(Ok(()))
     }

@@ -1,18 +1,24 @@
 //! Handshakes. What comes out of one carries the proof of who is at the other end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use culvert_policy::Reason;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::failure::Failure;
-use crate::identity::{VerifiedPeer, server_name};
+use crate::identity::{VerifiedPeer, server_name, tls_fault};
 
 /// A TLS connection to a peer that has proven who it is.
 pub(super) struct Secured {
@@ -56,6 +62,19 @@ impl Secured {
 
     pub(super) fn into_stream(self) -> TlsStream<TcpStream> {
         self.stream
+    }
+}
+
+/// Why writing failed: the alert with which the peer broke off may lie there unread, and tells more.
+pub(super) fn last_words(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    error: io::Error,
+) -> io::Error {
+    let mut room = [0; 64];
+    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut room)) {
+        Poll::Ready(Err(told)) if tls_fault(&told).is_some() => told,
+        _ => error,
     }
 }
 
