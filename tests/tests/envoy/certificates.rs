@@ -1,6 +1,9 @@
 //! Certificates that one side must not believe: nothing of the connection gets through, and our record says why.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpListener,
+};
 
 use culvert_testbed::{Credentials, Family, Mesh};
 
@@ -51,9 +54,22 @@ fn is_refused(way: Way, site: &Site, family: Family, reason: &str) {
         (&record["transport"], &record["peer_pod"]),
         (&way.transport().into(), &"foreign/peer".into())
     );
+    hears_nothing(&listener);
+}
+
+/// A sidecar connects to its application before it knows who the client is, and then has nothing to say.
+fn hears_nothing(listener: &TcpListener) {
     listener.set_nonblocking(true).unwrap();
-    let accepted = listener.accept().map_err(|error| error.kind());
-    assert!(matches!(accepted, Err(ErrorKind::WouldBlock)), "the application was reached: {accepted:?}");
+    match listener.accept() {
+        Ok((mut server, _)) => {
+            server.set_nonblocking(false).unwrap();
+            let mut heard = Vec::new();
+            // It may be reset.
+            let _ = server.read_to_end(&mut heard);
+            assert!(heard.is_empty(), "the application was told something");
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+    }
 }
 
 /// Certificates of Envoy's that nobody believes, whichever side shows them.
