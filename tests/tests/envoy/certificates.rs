@@ -29,7 +29,9 @@ fn are_refused(way: Way, name: &str, cases: impl for<'a> Fn(&'a Site, &'a Mesh) 
     for case in cases(&site, &foreign) {
         let tls = Tls { shown: &case.shown, believed: case.believed, peer: case.peer };
         let _envoy = site.envoy(&way.config_with(&site, &tls));
-        Family::ALL.iter().for_each(|&family| is_refused(way, &site, family, case.reason));
+        for family in Family::ALL {
+            is_refused(way, &site, family, case.reason);
+        }
     }
     assert_eq!(capture.stop().unwrap().readable(QUESTION), 0, "it was sent in plaintext");
 }

@@ -50,7 +50,7 @@ impl Config {
             json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options });
         let mut proxy = tcp_proxy(&cluster);
         proxy["typed_config"]["tunneling_config"] = tunneling;
-        self.with(at, json!([{ "filters": [proxy] }]), cluster)
+        self.with(at, &json!([{ "filters": [proxy] }]), cluster)
     }
 
     /// Takes plaintext, and speaks sidecar mTLS to `to`.
@@ -58,7 +58,7 @@ impl Config {
         let mut cluster = self.cluster_to(to);
         cluster["transport_socket"] = tls.upstream("istio");
         let chains = json!([{ "filters": [tcp_proxy(&cluster)] }]);
-        self.with(at, chains, cluster)
+        self.with(at, &chains, cluster)
     }
 
     /// Takes sidecar mTLS and plaintext, for the application at `app`.
@@ -71,7 +71,7 @@ impl Config {
             { "filter_chain_match": mesh, "transport_socket": tls.downstream("istio"), "filters": filters },
             { "filter_chain_match": { "transport_protocol": "raw_buffer" }, "filters": filters },
         ]);
-        let mut config = self.with(at, chains, cluster);
+        let mut config = self.with(at, &chains, cluster);
         let inspector = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
         });
@@ -117,7 +117,7 @@ impl Config {
         });
         let filters = json!([{ "name": "http", "typed_config": manager }]);
         let chains = json!([{ "transport_socket": tls.downstream("h2"), "filters": filters }]);
-        self.with(at, chains, cluster)
+        self.with(at, &chains, cluster)
     }
 
     /// As `static_resources` of Envoy's bootstrap.
@@ -125,7 +125,7 @@ impl Config {
         json!({ "listeners": self.listeners, "clusters": self.clusters })
     }
 
-    fn with(mut self, at: SocketAddr, chains: Value, cluster: Value) -> Self {
+    fn with(mut self, at: SocketAddr, chains: &Value, cluster: Value) -> Self {
         self.listeners
             .push(json!({ "name": at.to_string(), "address": socket_address(at), "filter_chains": chains }));
         self.clusters.push(cluster);

@@ -23,7 +23,7 @@ fn a_thousand_streams_at_once_reach_an_hbone_server() {
         return;
     };
     let _envoy = site.envoy(&Way::ToHbone.config(&site));
-    Family::ALL.iter().for_each(|&family| carry(Way::ToHbone, &site, family, MANY));
+    carry(Way::ToHbone, &site, MANY);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_thousand_streams_at_once_come_from_an_hbone_client() {
     let name = "a_thousand_streams_at_once_come_from_an_hbone_client";
     let Some(site) = Site::start(name, Way::FromHbone.speaks()) else { return };
     let _envoy = site.envoy(&Way::FromHbone.config(&site));
-    Family::ALL.iter().for_each(|&family| carry(Way::FromHbone, &site, family, MANY));
+    carry(Way::FromHbone, &site, MANY);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_thousand_connections_at_once_go_to_a_sidecar_and_come_from_one() {
         let name = "a_thousand_connections_at_once_go_to_a_sidecar_and_come_from_one";
         let Some(site) = Site::start(name, way.speaks()) else { return };
         let _envoy = site.envoy(&way.config(&site));
-        Family::ALL.iter().for_each(|&family| carry(way, &site, family, MANY));
+        carry(way, &site, MANY);
     }
 }
 
@@ -56,14 +56,20 @@ fn more_streams_than_one_tunnel_may_carry_get_tunnels_of_their_own() {
         config.hbone_server(hbone, &[app], Some(FEW), &tls)
     });
     let _envoy = site.envoy(&config);
-    Family::ALL.iter().for_each(|&family| carry(Way::ToHbone, &site, family, 300));
+    carry(Way::ToHbone, &site, 300);
 }
 
 /// Fewer than a client may take for granted before it is told.
 const FEW: u32 = 20;
 
+fn carry(way: Way, site: &Site, count: usize) {
+    for family in Family::ALL {
+        carry_over(family, way, site, count);
+    }
+}
+
 /// Begins all connections at once, uses each while all are open, and ends them.
-fn carry(way: Way, site: &Site, family: Family, count: usize) {
+fn carry_over(family: Family, way: Way, site: &Site, count: usize) {
     let listener = way.listen(site, family);
     let (from, to) = way.client(site, family);
     let before = carried(way, site);

@@ -1,6 +1,9 @@
 //! Sidecar mTLS, as Envoy speaks it for Istio.
 
-use std::io::ErrorKind;
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener},
+};
 
 use culvert_testbed::Family;
 
@@ -34,43 +37,51 @@ fn our_client_and_plaintext_reach_a_pod_with_a_permissive_sidecar() {
 
 #[test]
 fn a_client_with_a_sidecar_reaches_our_pod_on_its_own_port() {
-    for mode in ["PERMISSIVE", "STRICT"] {
-        let name = "a_client_with_a_sidecar_reaches_our_pod_on_its_own_port";
-        let Some(site) = Site::start(name, Speaks::Sidecar) else { return };
-        let policy = format!(
-            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
-             metadata: {{ namespace: full, name: default }}\nspec: {{ mtls: {{ mode: {mode} }} }}\n"
-        );
-        site.machine.apply("mode", &policy).unwrap();
-        let _envoy = site.envoy(&Way::FromSidecar.config(&site));
-        let capture = site.a.capture(&site.b).unwrap();
-        for family in Family::ALL {
-            let listener = Way::FromSidecar.listen(&site, family);
-            let mut carried = Way::FromSidecar.connect(&site, family, &listener);
-            round_trip(&mut carried.client, &mut carried.server);
-            assert_eq!(
-                carried.server.peer_addr().unwrap().ip(),
-                site.peer.ip(family),
-                "accept() shows another client"
-            );
-            Way::FromSidecar.was_carried(&site, carried);
+    let Some(site) = ours("a_client_with_a_sidecar_reaches_our_pod_on_its_own_port", "PERMISSIVE") else {
+        return;
+    };
+    reaches_us(&site, |to, listener| {
+        let (mut client, mut server) = connect(&site.legacy, to, listener);
+        round_trip(&mut client, &mut server);
+    });
+}
 
-            let to = site.ours.address(family, APP);
-            match mode {
-                "STRICT" => {
-                    let refused = || site.legacy.connect(to).err().map(|error| error.kind());
-                    eventually("the refusal", || {
-                        refused().filter(|kind| *kind == ErrorKind::ConnectionRefused)
-                    });
-                }
-                _ => {
-                    let (mut client, mut server) = connect(&site.legacy, to, &listener);
-                    round_trip(&mut client, &mut server);
-                }
-            }
-        }
-        let traffic = capture.stop().unwrap();
-        assert!(!traffic.streams().is_empty());
-        assert_eq!([QUESTION, ANSWER].map(|secret| traffic.readable(secret)), [0, 0]);
+#[test]
+fn a_client_with_a_sidecar_reaches_our_strict_pod_and_plaintext_does_not() {
+    let name = "a_client_with_a_sidecar_reaches_our_strict_pod_and_plaintext_does_not";
+    let Some(site) = ours(name, "STRICT") else { return };
+    reaches_us(&site, |to, _| {
+        let refused = site.legacy.connect(to).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+/// A site where plaintext to our pod is known to be accepted, or not.
+fn ours(name: &str, mode: &str) -> Option<Site> {
+    let site = Site::start(name, Speaks::Sidecar)?;
+    let policy = format!(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+         metadata: {{ namespace: full, name: default }}\nspec: {{ mtls: {{ mode: {mode} }} }}\n"
+    );
+    site.machine.apply("mode", &policy).unwrap();
+    let _listener = Way::FromSidecar.listen(&site, Family::V4);
+    let connect = || site.legacy.connect(site.ours.address(Family::V4, APP));
+    eventually("the mode", || (connect().is_err() == (mode == "STRICT")).then_some(()));
+    Some(site)
+}
+
+fn reaches_us(site: &Site, plaintext: impl Fn(SocketAddr, &TcpListener)) {
+    let _envoy = site.envoy(&Way::FromSidecar.config(site));
+    let capture = site.a.capture(&site.b).unwrap();
+    for family in Family::ALL {
+        let listener = Way::FromSidecar.listen(site, family);
+        let mut carried = Way::FromSidecar.connect(site, family, &listener);
+        round_trip(&mut carried.client, &mut carried.server);
+        assert_eq!(carried.source.ip(), site.peer.ip(family), "accept() shows another client");
+        Way::FromSidecar.was_carried(site, carried);
+        plaintext(site.ours.address(family, APP), &listener);
     }
+    let traffic = capture.stop().unwrap();
+    assert!(!traffic.streams().is_empty());
+    assert_eq!([QUESTION, ANSWER].map(|secret| traffic.readable(secret)), [0, 0]);
 }

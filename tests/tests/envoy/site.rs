@@ -90,11 +90,6 @@ impl Site {
         Envoy::start(&self.peer, &config.resources()).unwrap()
     }
 
-    /// The application of our pod, or of Envoy's.
-    pub(crate) fn listen(&self, pod: &Pod, family: Family, port: u16) -> TcpListener {
-        pod.listen(pod.address(family, port)).unwrap()
-    }
-
     /// The one record of a connection that has ended.
     pub(crate) fn record(&self, direction: &str, source: SocketAddr) -> Value {
         let is_its =
@@ -158,11 +153,12 @@ impl Way {
 
     /// The application at the far end.
     pub(crate) fn listen(self, site: &Site, family: Family) -> TcpListener {
-        match self {
-            Self::ToHbone => site.listen(&site.peer, family, APP),
-            Self::ToSidecar => site.listen(&site.peer, family, BEHIND),
-            Self::FromHbone | Self::FromSidecar => site.listen(&site.ours, family, APP),
-        }
+        let (pod, port) = match self {
+            Self::ToHbone => (&site.peer, APP),
+            Self::ToSidecar => (&site.peer, BEHIND),
+            Self::FromHbone | Self::FromSidecar => (&site.ours, APP),
+        };
+        pod.listen(pod.address(family, port)).unwrap()
     }
 
     /// The pod of the client, and what its application connects to.
