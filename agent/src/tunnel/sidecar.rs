@@ -17,7 +17,7 @@ use super::{
     arena::{self, SMALLEST},
     failure::Failure,
     leg::{Broken, Leg},
-    tls::{Secured, last_words},
+    tls::{Secured, poll_last_words},
 };
 
 /// A connection to a sidecar. It ends with a RST unless it came to its end in both directions.
@@ -32,8 +32,11 @@ impl Sidecar {
         Self { stream: secured.into_stream(), received_all: false, sent_all: false }
     }
 
-    fn unsent(&mut self, cx: &mut Context<'_>, error: io::Error) -> Broken {
-        broken(&last_words(&mut self.stream, cx, error))
+    fn poll_sent<T>(&mut self, cx: &mut Context<'_>, sent: io::Result<T>) -> Poll<Result<T, Broken>> {
+        Poll::Ready(match sent {
+            Ok(sent) => Ok(sent),
+            Err(error) => Err(broken(&ready!(poll_last_words(&mut self.stream, cx, error)))),
+        })
     }
 }
 
@@ -55,19 +58,19 @@ impl Leg for Sidecar {
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
         while !chunk.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, chunk));
-            chunk.advance(written.map_err(|error| self.unsent(cx, error))?);
+            chunk.advance(ready!(self.poll_sent(cx, written))?);
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        flushed.map_err(|error| self.unsent(cx, error))
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.poll_sent(cx, flushed)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-        shut.map_err(|error| self.unsent(cx, error))?;
+        ready!(self.poll_sent(cx, shut))?;
         self.sent_all = true;
         Poll::Ready(Ok(()))
     }

@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -66,15 +66,23 @@ impl Secured {
 }
 
 /// Why writing failed: the alert with which the peer broke off may lie there unread, and tells more.
-pub(super) fn last_words(
+pub(super) fn poll_last_words(
     stream: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     error: io::Error,
-) -> io::Error {
-    let mut room = [0; 64];
-    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut room)) {
-        Poll::Ready(Err(told)) if tls_fault(&told).is_some() => told,
-        _ => error,
+) -> Poll<io::Error> {
+    if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+        return Poll::Ready(error);
+    }
+    loop {
+        let mut room = [0; 64];
+        let mut words = ReadBuf::new(&mut room);
+        // That such a connection can be read, at least to its end, is certain, but may not have been told yet.
+        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut words)) {
+            Ok(()) if !words.filled().is_empty() => {}
+            Err(told) if tls_fault(&told).is_some() => return Poll::Ready(told),
+            _ => return Poll::Ready(error),
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::{
     failure::{Failure, Fault},
-    tls::last_words,
+    tls::poll_last_words,
 };
 
 /// A stream that notes its first error. A TLS 1.3 client learns by its first read that its certificate was
@@ -36,8 +36,11 @@ impl<S> Watched<S> {
 impl<S: AsyncRead + Unpin> Watched<S> {
     /// An error of writing may be no more than the trace of an alert.
     fn note_written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let result = result.map_err(|error| last_words(&mut self.stream, cx, error));
-        self.note(result)
+        let result = match ready!(result) {
+            Err(error) => Err(ready!(poll_last_words(&mut self.stream, cx, error))),
+            written => written,
+        };
+        self.note(Poll::Ready(result))
     }
 }
 

@@ -52,7 +52,7 @@ async fn an_answer_is_delivered_whole_when_the_server_hears_no_more() {
     serve(&mesh, Builder::new(), |(_unheard, mut respond)| {
         let mut send = respond.send_response(Response::new(()), false).unwrap();
         // Dropped unheard, the request is reset with NO_ERROR after that.
-        send.send_data(Bytes::from_static(&[7; ANSWER]), true).unwrap();
+        send.send_data(vec![7; ANSWER].into(), true).unwrap();
     })
     .await;
     let mut client = connect(&mesh).await;
