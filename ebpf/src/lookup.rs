@@ -69,7 +69,11 @@ fn decide(ctx: &SkLookupContext) -> Outcome {
     match mode {
         Some(&port_mode::STRICT) => strict(ctx, &ends),
         Some(&port_mode::PERMISSIVE) if is_sidecar(&ends) => {
-            if steer(ctx, &ends) { Outcome::Steered } else { Outcome::NoDoor }
+            if steer(ctx, &ends) {
+                Outcome::Steered
+            } else {
+                Outcome::NoDoor
+            }
         }
         Some(&port_mode::CLOSED) => Outcome::Closed,
         _ => Outcome::Open,

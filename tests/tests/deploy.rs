@@ -41,6 +41,7 @@ const VARIANTS: &[&[(&str, &str)]] = &[
         ("rootNamespace", "mesh"),
         ("agent.workers", "2"),
         ("agent.cgroupRoot", "/sys/fs/cgroup/unified"),
+        ("agent.kubeletCgroup", "/sys/fs/cgroup/unified/node/kubelet"),
         ("agent.mountBpffs", "false"),
         ("agent.maxUnavailable", "10%"),
         ("agent.log", "info\\,access=off"),

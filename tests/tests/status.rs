@@ -227,7 +227,7 @@ fn check_certificates(document: &Value) {
 }
 
 fn check_kernel(document: &Value) {
-    for (map, entries) in [(maps::PODS, 1), (maps::PEERS, 0), (maps::PORTS, 0)] {
+    for (map, entries) in [(maps::PODS, 1), (maps::PEERS, 0), (maps::PORTS, 0), (maps::SIDECARS, 0)] {
         let map = named(&document["maps"], "name", map);
         assert_eq!(keys(map), ["capacity", "entries", "id", "name"]);
         assert!(map["entries"].as_u64().unwrap() >= entries, "{map}");

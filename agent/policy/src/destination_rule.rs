@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::{HostPattern, Labels, Meta, selects};
+use crate::{HostPattern, Labels, Meta, TlsSettings, selects};
 
 /// A `DestinationRule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,10 @@ pub enum ExportTo {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrafficPolicy {
     /// `tls`.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<TlsSettings>,
     /// `portLevelSettings`, by the port of the Service. A port that is listed inherits nothing, so a port without
     /// `tls` has none.
-    pub ports: BTreeMap<u16, Option<ClientTls>>,
+    pub ports: BTreeMap<u16, Option<TlsSettings>>,
 }
 
 /// Some endpoints of a host.
@@ -101,8 +101,8 @@ impl ExportTo {
 
 impl TrafficPolicy {
     /// What it says of a port of the Service.
-    pub(crate) fn at(&self, port: u16) -> Option<ClientTls> {
-        self.ports.get(&port).copied().unwrap_or(self.tls)
+    pub(crate) fn at(&self, port: u16) -> Option<&TlsSettings> {
+        self.ports.get(&port).unwrap_or(&self.tls).as_ref()
     }
 
     /// Whether it decides for that port, be it that there is no TLS setting.

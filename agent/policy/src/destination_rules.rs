@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{ClientTls, DestinationRule, HostPattern, Labels, Meta, host};
+use crate::{DestinationRule, HostPattern, Labels, Meta, TlsSettings, host};
 
 /// The rules in force, by namespace and host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct HostRules<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand<'a> {
     /// What.
-    pub tls: ClientTls,
+    pub tls: &'a TlsSettings,
     /// The rule.
     pub rule: &'a Meta,
     /// The subset of the rule that says it, by name; none is the rule as a whole.

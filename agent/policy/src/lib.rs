@@ -8,6 +8,7 @@ mod destination_rules;
 mod host;
 mod labels;
 mod meta;
+mod origination;
 mod peer;
 mod peer_authentication;
 mod peer_authentications;
@@ -27,6 +28,7 @@ pub use destination_rules::{Demand, DestinationRules, HostRules};
 pub use host::{HostPattern, HostPatternError};
 pub use labels::{Label, Labels, selects};
 pub use meta::Meta;
+pub use origination::{ClientFiles, Origination, ServerProof, TlsSettings};
 pub use peer::{CAPTURED, MEANINGFUL, announced_status, capture_wish, is_captured, workload_entry_status};
 pub use peer_authentication::{
     ModeSetting, PeerAuthentication, PeerAuthenticationError, PeerAuthenticationSpec, UnknownMode,

@@ -83,9 +83,12 @@ reasons! {
     /// A `DestinationRule` demands mTLS of an endpoint that cannot speak it.
     PeerCannotMtls => "peer_cannot_mtls",
         "Enrol the endpoint's pod, or change tls.mode of the DestinationRule.";
-    /// The transport that the rules demand is one that this version does not carry.
+    /// The `DestinationRule` demands TLS by a field that this version does not carry out: `credentialName` or `caCrl`.
     TransportUnsupported => "transport_unsupported",
-        "Change tls.mode of the DestinationRule.";
+        "Mount the files into the agent, and name them by caCertificates, clientCertificate and privateKey.";
+    /// A file that the `DestinationRule` names, or the roots of the agent's system, cannot be read or used.
+    TlsFiles => "tls_files",
+        "The log says which, and why. Files are read where the agent runs: mount them into its pod.";
     /// The Service has no endpoint that is ready.
     NoEndpoint => "no_endpoint",
         "Look at the Service's EndpointSlices, and at the readiness of its pods.";
@@ -114,15 +117,18 @@ reasons! {
         "The peer does not speak HBONE as Istio does: see its version.";
 
     // The other side's certificate.
-    /// The other side's certificate does not chain to our root.
+    /// The other side's certificate does not chain to a root that is trusted.
     ForeignCa => "foreign_ca",
-        "Give both sides one certificate authority, or each the other's root.";
+        "Give both sides one certificate authority, or each the other's root; where a DestinationRule demands TLS, \
+         name the server's root by caCertificates.";
     /// The other side's certificate is of another trust domain.
     ForeignTrustDomain => "foreign_trust_domain",
         "Give both sides one trust domain, or name the other's in trustDomainAliases of the mesh settings.";
-    /// The other side is not the workload that the cluster says it is.
+    /// The other side is not the workload that the cluster says it is, or not the server that a `DestinationRule` asks
+    /// for.
     WrongIdentity => "wrong_identity",
-        "Check the service account of the peer's pod, and whether its address has just changed hands.";
+        "Check the service account of the peer's pod, and whether its address has just changed hands; of a server \
+         outside the mesh, sni and subjectAltNames of the DestinationRule.";
     /// The other side's certificate has expired, or is not valid yet.
     CertificateExpired => "certificate_expired",
         "Check the clocks of both nodes, and whether the peer can reach its certificate authority.";
@@ -139,7 +145,7 @@ reasons! {
     // Broken on the way.
     /// The TLS handshake failed for a reason that is not the certificate's.
     HandshakeFailed => "handshake_failed",
-        "See the record's detail, and whether the peer speaks TLS on that port at all.";
+        "See the record's detail, and whether the peer speaks TLS on that port, in a version that the mesh allows.";
     /// The other side did not finish its handshake or its answer in time.
     Timeout => "timeout",
         "See whether the peer's node is overloaded, or a NetworkPolicy drops what goes to port 15008.";

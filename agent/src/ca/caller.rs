@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, Resource as _, api::PostParams, core::Request};
 use rustls::crypto::{
     aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
     hash::{Hash, Output},
@@ -17,7 +17,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Account, CaOptions, refusal::Refusal};
+use super::{
+    Account, CaOptions,
+    refusal::Refusal,
+    secrecy::{Wipe as _, ask, body},
+};
 
 /// For how long a review is believed: an agent asks for many certificates in a row.
 const BELIEVED: Duration = Duration::from_secs(10);
@@ -47,7 +51,7 @@ pub(super) struct BoundPod {
 
 /// Asks the API server about tokens, and remembers the answers for a moment.
 pub(super) struct Callers {
-    reviews: Api<TokenReview>,
+    client: Client,
     audiences: Vec<String>,
     at_a_time: Semaphore,
     known: Mutex<HashMap<Digest, Known>>,
@@ -65,7 +69,7 @@ struct Known {
 impl Callers {
     pub(super) fn new(client: Client, options: &CaOptions) -> Self {
         Self {
-            reviews: Api::all(client),
+            client,
             audiences: options.audiences.clone(),
             at_a_time: Semaphore::new(AT_A_TIME),
             known: Mutex::default(),
@@ -81,16 +85,22 @@ impl Callers {
 
     /// Asks the API server whom the token belongs to.
     pub(super) async fn review(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
-        let spec = TokenReviewSpec { token: token.to_owned(), audiences: Some(self.audiences.clone()) };
-        let review = TokenReview { spec, ..TokenReview::default() };
         let _permit = self.at_a_time.acquire().await.map_err(|_| Refusal::Busy)?;
-        let params = PostParams::default();
-        let answer = timeout(PATIENCE, self.reviews.create(&params, &review)).await;
-        let answer = answer.map_err(|_| Refusal::ApiServer(None))?;
-        let status = answer.map_err(|source| Refusal::ApiServer(Some(Box::new(source))))?.status;
+        let answer = timeout(PATIENCE, self.ask(token)).await.map_err(|_| Refusal::ApiServer(None))?;
+        let status = answer.map_err(|source| Refusal::ApiServer(Some(Box::new(source))))?;
         let caller = Arc::new(self.caller(status.unwrap_or_default())?);
         self.remember(token, caller.clone());
         Ok(caller)
+    }
+
+    async fn ask(&self, token: &str) -> Result<Option<TokenReviewStatus>, kube::Error> {
+        let spec = TokenReviewSpec { token: token.to_owned(), audiences: Some(self.audiences.clone()) };
+        let body = body(&mut TokenReview { spec, ..TokenReview::default() })?;
+        let request = Request::new(TokenReview::url_path(&(), None)).create(&PostParams::default(), body);
+        let mut answer: TokenReview = ask(&self.client, request).await?;
+        // The API server repeats the question.
+        answer.wipe();
+        Ok(answer.status)
     }
 
     /// An API server that knows nothing of audiences names none: then the token is for the API server, and not for us.

@@ -17,6 +17,7 @@ mod outage;
 mod pods;
 mod refusal;
 mod roots;
+mod secrecy;
 mod server;
 mod service;
 mod serving;

@@ -125,7 +125,7 @@ impl CaOptions {
     }
 
     /// Whether the settings can work together.
-    pub(super) fn check(&self) -> Result<(), OptionsFault> {
+    pub fn check(&self) -> Result<(), OptionsFault> {
         let least = 2 * (self.max_lifetime + 2 * self.overlap);
         if self.root_lifetime < least {
             return Err(OptionsFault::RootTooShort { least, found: self.root_lifetime });

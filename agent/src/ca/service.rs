@@ -33,7 +33,10 @@ use super::{
     refusal::Refusal,
     roots::Roots,
 };
-use crate::identity::istio_ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
+use crate::identity::{
+    istio_ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse},
+    with_sources,
+};
 
 /// A CSR and a name fit into this many times over.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -130,8 +133,7 @@ impl Shared {
         // The message has been read: nobody holds one of these by sending slowly.
         let _permit = self.in_flight.try_acquire().map_err(|_| Refusal::Busy)?;
         let caller = self.identify(source, request.metadata()).await.inspect_err(|refusal| {
-            let error: &dyn std::error::Error = refusal;
-            tracing::debug!(error, %source, "refused an unknown caller");
+            tracing::debug!(error = with_sources(refusal), %source, "refused an unknown caller");
         })?;
         self.rates.take(&caller, Instant::now()).map_err(|wait| Refusal::TooMany { wait }).inspect_err(
             |_| {
@@ -140,7 +142,7 @@ impl Shared {
         )?;
         let issued = self.issue(&caller, request.get_ref()).await;
         issued.inspect_err(|refusal| {
-            let error: &dyn std::error::Error = refusal;
+            let error = with_sources(refusal);
             tracing::info!(error, caller = %caller.account, node = caller.node, %source, "refused a certificate");
         })
     }

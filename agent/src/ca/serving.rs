@@ -8,20 +8,19 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use rcgen::{KeyPair, SanType};
+use rcgen::SanType;
 use rustls::{
     ServerConfig,
     pki_types::ServerName,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use zeroize::Zeroize;
 
 use super::{
     CaOptions, OptionsFault,
     roots::{Roots, StoredRoot},
 };
-use crate::identity::{Clock, authority_config, certified_key};
+use crate::identity::{Clock, Key, authority_config, certified_key, with_sources};
 
 /// Its key never leaves the process: a new one costs nothing.
 const LIFETIME: Duration = Duration::from_hours(24);
@@ -68,19 +67,17 @@ impl Serving {
         match self.make(&root, now) {
             Ok(made) => self.newest.store(Some(Arc::new(made))),
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "cannot renew the server's certificate");
+                tracing::warn!(error = with_sources(&error), "cannot renew the server's certificate");
             }
         }
     }
 
     fn make(&self, root: &StoredRoot, now: SystemTime) -> Result<Newest, ServingError> {
-        let mut pair = KeyPair::generate()?;
+        let pair = Key::generate()?;
         let leaf = root.signer.server(self.names.clone(), &pair, LIFETIME, now)?;
-        let key = certified_key(vec![leaf.certificate.into()], &pair);
-        pair.zeroize();
+        let key = certified_key(vec![leaf.certificate.into()], &pair)?;
         let life = leaf.not_after.duration_since(now).unwrap_or_default();
-        Ok(Newest { key: Arc::new(key?), generation: root.generation, renewal: now + life / 2 })
+        Ok(Newest { key: Arc::new(key), generation: root.generation, renewal: now + life / 2 })
     }
 }
 

@@ -61,13 +61,14 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 impl CaOptions {
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "each command's flags are parsed by a function of one shape"
-    )]
     pub(super) fn parse(given: &mut Given) -> Option<Self> {
+        let settings = settings(given);
+        if let Err(fault) = settings.check() {
+            given.mistake(fault.to_string());
+            return None;
+        }
         Some(Self {
-            settings: settings(given),
+            settings,
             kubeconfig: given.take_os("kubeconfig").map(PathBuf::from),
             log_format: given.take("log-format", log_format).unwrap_or_default(),
             log: given.take("log", filter).unwrap_or_else(|| "info".to_owned()),

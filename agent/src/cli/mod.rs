@@ -217,7 +217,12 @@ mod tests {
         assert_eq!(settings.agent_account.to_string(), "mesh/culvert-agent");
         assert_eq!(settings.poll.as_secs(), 2);
         assert!(settings.default_lifetime <= settings.max_lifetime);
-        for line in ["ca --audience a,", "ca --listen 15012", "ca --agent-account culvert-agent"] {
+        for line in [
+            "ca --audience a,",
+            "ca --listen 15012",
+            "ca --agent-account culvert-agent",
+            "ca --root-lifetime 1h",
+        ] {
             assert!(parse_text(line).is_err(), "{line}");
         }
     }

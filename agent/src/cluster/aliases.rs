@@ -9,7 +9,7 @@ use culvert_policy::{Demand, Labels, Meta};
 
 use super::{
     Index,
-    host::Door,
+    host::{Door, HostName},
     model::{EndpointSlice, Service, ServiceEntry},
 };
 
@@ -18,6 +18,8 @@ use super::{
 pub(super) struct Called<'a> {
     /// What a rule demands.
     pub(super) demand: Option<Demand<'a>>,
+    /// Of which name it demands that; there is one where there is a demand.
+    pub(super) name: Option<HostName<'a>>,
     /// The first of its names, where all of them are outside the mesh.
     pub(super) external: Option<&'a Meta>,
 }
@@ -32,9 +34,11 @@ impl Index {
             .into_iter()
             .filter_map(|door| Some(self.view(client_namespace, door.host())?.called(door, labels)));
         let told: Vec<Called<'_>> = told.collect();
+        let deciding = told.iter().find(|called| called.demand.is_some());
         let are_outside = told.iter().all(|called| called.external.is_some());
         Called {
-            demand: told.iter().find_map(|called| called.demand),
+            demand: deciding.and_then(|called| called.demand),
+            name: deciding.and_then(|called| called.name),
             external: told.first().filter(|_| are_outside).and_then(|called| called.external),
         }
     }

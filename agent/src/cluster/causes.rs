@@ -1,6 +1,6 @@
 //! Which objects a decision comes from.
 
-use culvert_policy::{Meta, PeerStatus};
+use culvert_policy::{Meta, PeerStatus, TlsSettings};
 
 use super::{
     Captured, Index, Kind, ObjectKey, Subject,
@@ -107,7 +107,11 @@ fn demand(called: &Called<'_>) -> Option<Cause> {
     let demand = called.demand?;
     let subset = demand.subset.map_or_else(String::new, |subset| format!(", for its subset {subset}"));
     let port = demand.port.map_or_else(String::new, |port| format!(", for port {port}"));
-    let says = format!("sets tls.mode {}{subset}{port}", demand.tls.as_str());
+    let by = match demand.tls {
+        TlsSettings::Unsupported(_, field) => format!(" with {field}, which Culvert does not carry out"),
+        _ => String::new(),
+    };
+    let says = format!("sets tls.mode {}{by}{subset}{port}", demand.tls.mode().as_str());
     Some(about(Kind::DestinationRule, demand.rule, &says))
 }
 

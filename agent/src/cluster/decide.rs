@@ -122,7 +122,7 @@ impl Index {
 
     /// What is called by a name outside the mesh is outside it. A rule may still demand what it can.
     fn way<'a>(&self, endpoint: SocketAddr, peer: Peer<'a>, called: Called<'a>) -> Way<'a> {
-        let rule = called.demand.map(|demand| demand.tls);
+        let rule = called.demand.map(|demand| demand.tls.mode());
         let is_outside = called.external.is_some() && rule.is_none();
         let status = if is_outside { PeerStatus::External } else { peer.status };
         let auto_mtls = self.settings.auto_mtls;

@@ -38,8 +38,15 @@ pub(super) enum Door<'a> {
 #[derive(Debug)]
 pub(super) struct View<'a> {
     /// For each of its names that has any, in the order of the names.
-    rules: Vec<HostRules<'a>>,
+    rules: Vec<(HostName<'a>, HostRules<'a>)>,
     external: bool,
+}
+
+/// A name that rules are for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HostName<'a> {
+    Service(&'a Service),
+    Entry(&'a Arc<str>),
 }
 
 impl<'a> Host<'a> {
@@ -105,8 +112,11 @@ impl<'a> View<'a> {
     /// What it says of a port of the host, at an endpoint with these labels. Of several names the first with a rule
     /// that decides counts.
     pub(super) fn called(&self, door: Door<'a>, labels: &Labels) -> Called<'a> {
+        let mut told = self.rules.iter();
+        let told = told.find_map(|(name, rules)| Some((*name, rules.demand(door.number(), labels)?)));
         Called {
-            demand: self.rules.iter().find_map(|rules| rules.demand(door.number(), labels)),
+            demand: told.map(|(_, demand)| demand),
+            name: told.map(|(name, _)| name),
             external: self.external.then(|| door.host().meta()),
         }
     }
@@ -150,6 +160,14 @@ impl Index {
         Some(HostRef::Service((&service.meta).into()))
     }
 
+    /// The name as clients call it.
+    pub(super) fn host_name(&self, name: HostName<'_>) -> Arc<str> {
+        match name {
+            HostName::Service(service) => self.service_name(service).into(),
+            HostName::Entry(name) => Arc::clone(name),
+        }
+    }
+
     fn service_name(&self, service: &Service) -> String {
         service.host(&self.settings.cluster_domain)
     }
@@ -161,12 +179,12 @@ impl Index {
         }
         let namespace = &host.meta().namespace;
         let of = |name: &str| self.files.rules.for_host(client_namespace, name, namespace);
-        let mut rules: Vec<HostRules<'a>> = match host {
+        let mut rules: Vec<(HostName<'a>, HostRules<'a>)> = match host {
             Host::Service(_) if self.files.rules.is_empty() => Vec::new(),
-            Host::Service(service) => vec![of(&self.service_name(service))],
-            Host::Entry(entry) => entry.hosts.iter().map(|name| of(name)).collect(),
+            Host::Service(service) => vec![(HostName::Service(service), of(&self.service_name(service)))],
+            Host::Entry(entry) => entry.hosts.iter().map(|name| (HostName::Entry(name), of(name))).collect(),
         };
-        rules.retain(|rules| !rules.is_empty());
+        rules.retain(|(_, rules)| !rules.is_empty());
         Some(View { rules, external: host.is_external() })
     }
 

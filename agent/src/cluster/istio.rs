@@ -1,14 +1,17 @@
 //! Istio's objects as they are written, as far as Culvert reads them, and what they mean. All served versions have the
 //! same fields (`istio.io/api`, `security/v1beta1/peer_authentication.proto`, `networking/v1alpha3/destination_rule.proto`).
 
+mod tls;
+
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use culvert_policy::{
-    ClientTls, DestinationRule, ExportTo, HostPattern, Labels, Meta, ModeSetting, PeerAuthentication,
-    PeerAuthenticationSpec, Subset, TrafficPolicy,
+    DestinationRule, ExportTo, HostPattern, Labels, Meta, ModeSetting, PeerAuthentication,
+    PeerAuthenticationSpec, Subset, TlsSettings, TrafficPolicy,
 };
 use serde::{Deserialize, Deserializer, de};
 
+use self::tls::TlsFields;
 use super::{
     fields::{AllLabels, Document},
     model::Invalid,
@@ -54,7 +57,7 @@ pub(super) struct DestinationRuleFields {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct TrafficPolicyFields {
-    tls: Option<Tls>,
+    tls: Option<TlsFields>,
     port_level_settings: Option<Vec<PortSettings>>,
 }
 
@@ -62,19 +65,12 @@ struct TrafficPolicyFields {
 #[serde(default)]
 struct PortSettings {
     port: Option<PortSelector>,
-    tls: Option<Tls>,
+    tls: Option<TlsFields>,
 }
 
 #[derive(Deserialize)]
 struct PortSelector {
     number: Option<u16>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Tls {
-    #[serde(deserialize_with = "word")]
-    mode: Option<ClientTls>,
 }
 
 #[derive(Default, Deserialize)]
@@ -164,17 +160,21 @@ fn traffic_policy(fields: Option<TrafficPolicyFields>, parent: &str) -> Result<T
     let fields = fields.unwrap_or_default();
     let mut ports = BTreeMap::new();
     for (at, settings) in fields.port_level_settings.unwrap_or_default().into_iter().enumerate() {
-        let field = || format!("{parent}.trafficPolicy.portLevelSettings[{at}].port.number");
+        let field = |name: &str| format!("{parent}.trafficPolicy.portLevelSettings[{at}].{name}");
         let number = settings.port.and_then(|port| port.number).filter(|number| *number != 0);
-        let number =
-            number.ok_or_else(|| Invalid::new(field(), "expected a port from 1 to 65535, found none"))?;
+        let number = number.ok_or_else(|| {
+            Invalid::new(field("port.number"), "expected a port from 1 to 65535, found none")
+        })?;
         // Of two entries for one port the first counts, as in Istio.
-        ports.entry(number).or_insert(client_tls(settings.tls));
+        ports.entry(number).or_insert(client_tls(settings.tls, || field("tls"))?);
     }
-    Ok(TrafficPolicy { tls: client_tls(fields.tls), ports })
+    let tls = client_tls(fields.tls, || format!("{parent}.trafficPolicy.tls"))?;
+    Ok(TrafficPolicy { tls, ports })
 }
 
-/// `DISABLE` is the first word of the enumeration, so it is what `tls` without a mode means.
-fn client_tls(tls: Option<Tls>) -> Option<ClientTls> {
-    tls.map(|tls| tls.mode.unwrap_or(ClientTls::Disable))
+fn client_tls(
+    tls: Option<TlsFields>,
+    field: impl FnOnce() -> String,
+) -> Result<Option<TlsSettings>, Invalid> {
+    tls.map(|tls| tls.check(&field())).transpose()
 }

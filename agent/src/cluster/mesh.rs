@@ -30,12 +30,13 @@ pub struct MeshConfig {
     trust_domain_aliases: Option<Vec<String>>,
     root_namespace: Option<String>,
     #[serde(rename = "meshMTLS")]
-    mesh_mtls: Option<MeshMtls>,
+    mesh_mtls: Option<TlsDefaults>,
+    tls_defaults: Option<TlsDefaults>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct MeshMtls {
+struct TlsDefaults {
     min_protocol_version: Option<MinProtocolVersion>,
 }
 
@@ -99,14 +100,15 @@ impl Overrides {
         let text = |flag: &Option<String>, mesh: Option<&String>, default: String| {
             flag.clone().or(written(mesh).cloned()).unwrap_or(default)
         };
-        let min_tls = mesh.mesh_mtls.as_ref().and_then(|mtls| mtls.min_protocol_version);
+        let least = |tls: &Option<TlsDefaults>| Some(tls.as_ref()?.min_protocol_version?.into());
         Settings {
             root_namespace: text(&self.root_namespace, mesh.root_namespace.as_ref(), default.root_namespace),
             trust_domain: text(&self.trust_domain, mesh.trust_domain.as_ref(), default.trust_domain),
             trust_domain_aliases: mesh.trust_domain_aliases.clone().unwrap_or_default(),
             cluster_domain: text(&self.cluster_domain, None, default.cluster_domain),
             auto_mtls: self.auto_mtls.or(mesh.enable_auto_mtls).unwrap_or(default.auto_mtls),
-            min_tls: self.min_tls.or(min_tls.map(TlsVersion::from)).unwrap_or(default.min_tls),
+            min_tls: self.min_tls.or(least(&mesh.mesh_mtls)).unwrap_or(default.min_tls),
+            min_origination_tls: least(&mesh.tls_defaults).unwrap_or(default.min_origination_tls),
             captured: self.captured.unwrap_or(default.captured),
         }
     }
@@ -153,6 +155,8 @@ mod tests {
         };
         assert_eq!(read, expected);
         assert_eq!(settings("meshMTLS: {minProtocolVersion: TLS_AUTO}").min_tls, TlsVersion::Tls12);
+        let outside = settings("tlsDefaults: {minProtocolVersion: TLSV1_3}");
+        assert_eq!((outside.min_origination_tls, outside.min_tls), (TlsVersion::Tls13, TlsVersion::Tls12));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub use object::{Kind, Object, ObjectKey};
 pub use peers::{PeerChange, PeerTable, SidecarChange};
 pub use problem::{Problem, Subject};
 pub use prospects::{Prospect, Prospects};
-pub use route::{Route, Verdict};
+pub use route::{Originate, Route, Verdict};
 pub use settings::{Captured, Settings, TlsVersion};
 pub use sources::{WatchState, WatchStatus};
 pub use unanswerable::Unanswerable;

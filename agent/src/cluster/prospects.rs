@@ -202,6 +202,7 @@ impl Index {
             Verdict::Plaintext => (Transport::Plaintext, Ok(route.reason)),
             Verdict::Hbone(_) => (Transport::Hbone, Ok(route.reason)),
             Verdict::Sidecar(_) => (Transport::Sidecar, Ok(route.reason)),
+            Verdict::Tls(_) => (Transport::Tls, Ok(route.reason)),
         };
         Prospect {
             address: way.endpoint.to_string(),

@@ -1,11 +1,11 @@
 //! Where one connection of an enrolled pod goes, and how.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use culvert_policy::{PeerStatus, Reason, SpiffeId, Transport};
+use culvert_policy::{Origination, PeerStatus, Reason, SpiffeId, TlsSettings, Transport};
 
 use super::{
-    Index, PodRef,
+    Index, PodRef, TlsVersion,
     decide::Way,
     host::{Door, View},
     workload::Workload,
@@ -35,8 +35,21 @@ pub enum Verdict {
     Hbone(SpiffeId),
     /// Over sidecar mTLS, to a peer that must show this identity.
     Sidecar(SpiffeId),
+    /// Over TLS by a rule's own settings, straight to the endpoint.
+    Tls(Originate),
     /// Not at all.
     Refuse,
+}
+
+/// TLS that is opened by a rule's own settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Originate {
+    /// The rule's settings.
+    pub settings: Arc<Origination>,
+    /// The name that the server is asked for: the rule's `sni`, or that of the host, which may be a pattern.
+    pub name: Arc<str>,
+    /// The oldest version of TLS that is spoken.
+    pub min_version: TlsVersion,
 }
 
 impl Index {
@@ -104,8 +117,22 @@ impl Index {
             (Transport::Hbone, Some(identity)) => (Verdict::Hbone(identity), choice.reason),
             (Transport::Sidecar, Some(identity)) => (Verdict::Sidecar(identity), choice.reason),
             (Transport::Hbone | Transport::Sidecar, None) => (Verdict::Refuse, Reason::PeerCannotMtls),
-            (Transport::Tls, _) => (Verdict::Refuse, Reason::TransportUnsupported),
+            (Transport::Tls, _) => match self.originate(way) {
+                Some(originate) => (Verdict::Tls(originate), choice.reason),
+                None => (Verdict::Refuse, Reason::TransportUnsupported),
+            },
         }
+    }
+
+    /// The TLS that a rule demands, if its settings can be carried out.
+    fn originate(&self, way: &Way<'_>) -> Option<Originate> {
+        let TlsSettings::Originate(settings) = way.called.demand?.tls else { return None };
+        let host = way.called.name.map(|name| self.host_name(name));
+        Some(Originate {
+            settings: Arc::clone(settings),
+            name: settings.sni.clone().or(host)?,
+            min_version: self.settings.min_origination_tls,
+        })
     }
 }
 

@@ -15,12 +15,14 @@ pub struct Settings {
     pub auto_mtls: bool,
     /// The oldest version of TLS that the mesh's workloads speak with each other. HBONE is 1.3 in any case.
     pub min_tls: TlsVersion,
+    /// The oldest version of TLS that is spoken where a `DestinationRule` demands TLS without the mesh's identities.
+    pub min_origination_tls: TlsVersion,
     /// How it is known that a pod is enrolled and served.
     pub captured: Captured,
 }
 
 /// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// TLS 1.2.
     Tls12,
@@ -47,6 +49,7 @@ impl Default for Settings {
             cluster_domain: "cluster.local".to_owned(),
             auto_mtls: true,
             min_tls: TlsVersion::Tls12,
+            min_origination_tls: TlsVersion::Tls12,
             captured: Captured::ByAnnotation,
         }
     }

@@ -1,13 +1,21 @@
 //! A workload's certificate with its key.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use rcgen::KeyPair;
 use rustls::{
     crypto::aws_lc_rs::sign::any_ecdsa_type,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer},
     sign::CertifiedKey,
 };
+
+use super::Key;
+
+/// What ends sooner is over before a connection is made with it: certificates count in whole seconds.
+const SHORTEST_USE: Duration = Duration::from_secs(1);
 
 /// A certificate chain, its private key, and how long they hold.
 pub struct Certificate {
@@ -33,6 +41,11 @@ impl Certificate {
         (self.not_before..=self.not_after).contains(&now)
     }
 
+    /// Whether it holds at `now` and for long enough to be used.
+    pub(super) fn is_of_use(&self, now: SystemTime) -> bool {
+        self.holds_at(now) && self.not_after > now + SHORTEST_USE
+    }
+
     /// When half of its life is over.
     pub(super) fn half_life(&self) -> SystemTime {
         let life = self.not_after.duration_since(self.issued).unwrap_or_default();
@@ -43,10 +56,9 @@ impl Certificate {
 /// What TLS shows and signs with.
 pub(crate) fn certified_key(
     chain: Vec<CertificateDer<'static>>,
-    pair: &KeyPair,
+    key: &Key,
 ) -> Result<CertifiedKey, rustls::Error> {
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialized_der()));
-    Ok(CertifiedKey::new(chain, any_ecdsa_type(&der)?))
+    Ok(CertifiedKey::new(chain, any_ecdsa_type(&PrivateKeyDer::Pkcs8(key.pkcs8()))?))
 }
 
 impl fmt::Debug for Certificate {

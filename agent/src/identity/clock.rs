@@ -34,6 +34,11 @@ impl TimeProvider for TlsClock {
     }
 }
 
+/// A time for people, whichever it is.
+pub(super) fn utc(time: SystemTime) -> time::OffsetDateTime {
+    time.into()
+}
+
 /// As rustls counts time, which it does not before 1970.
 pub(super) fn unix_time(time: SystemTime) -> Option<UnixTime> {
     time.duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)

@@ -59,6 +59,9 @@ const NO_SERVER_CERTIFICATE: &str = "no server certificate chain resolved";
 fn reason_of_certificate(error: &CertificateError) -> Reason {
     match error {
         CertificateError::UnknownIssuer => Reason::ForeignCa,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Reason::WrongIdentity
+        }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
@@ -73,7 +76,7 @@ fn reason_of_certificate(error: &CertificateError) -> Reason {
 fn reason_of_peer(fault: &PeerFault) -> Reason {
     match fault {
         PeerFault::ForeignTrustDomain { .. } => Reason::ForeignTrustDomain,
-        PeerFault::WrongIdentity { .. } => Reason::WrongIdentity,
+        PeerFault::WrongIdentity { .. } | PeerFault::WrongName { .. } => Reason::WrongIdentity,
         PeerFault::Leaf(_) | PeerFault::Chain(_) => Reason::BadCertificate,
     }
 }
@@ -98,7 +101,7 @@ fn reason_of_alert(alert: AlertDescription) -> Reason {
 pub(super) fn in_words(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "expected a certificate that our root signed, found another's".into()
+            "expected a certificate that a trusted root signed, found another's".into()
         }
         other => peer_fault(other).map_or_else(|| other.to_string(), |fault| with_sources(fault)),
     }

@@ -10,7 +10,7 @@ use std::{
 use culvert_policy::SpiffeId;
 use futures::future::{BoxFuture, ready};
 
-use super::{Authority, CaError, Certificate, RootFault, Trust};
+use super::{Authority, CaError, Certificate, RootFault, Trust, clock::utc};
 
 /// Whoever signs workload certificates, and vouches for the roots that all of the mesh trusts.
 pub trait Issuer: fmt::Debug + Send + Sync {
@@ -81,6 +81,21 @@ pub enum IssueError {
         /// What the library said.
         source: rustls::Error,
     },
+    /// The authority gave one, but of no use.
+    #[error(
+        "expected a certificate for {id} that holds now and for more than a second, found one that holds from {} to {}: \
+         check the clocks, and the lifetime that the authority gives",
+        utc(*.not_before),
+        utc(*.not_after)
+    )]
+    Useless {
+        /// The identity that it is for.
+        id: SpiffeId,
+        /// The start of its validity.
+        not_before: SystemTime,
+        /// The end of its validity.
+        not_after: SystemTime,
+    },
     /// The authority elsewhere gave none.
     #[error(transparent)]
     Ca(#[from] CaError),
@@ -103,6 +118,7 @@ impl IssueError {
         match self {
             Self::ForeignTrustDomain { .. } => IssueFault::Refused,
             Self::Root { .. } | Self::Sign { .. } | Self::Key { .. } => IssueFault::Away,
+            Self::Useless { .. } => IssueFault::BadAnswer,
             Self::Ca(error) => error.fault(),
         }
     }

@@ -11,8 +11,6 @@ const SPREAD: f64 = 0.1;
 /// The longest wait of an identity that is refused: its pod may be one that the authority is slow to see, and one that
 /// it will never sign for.
 const REFUSED_CAP: Duration = Duration::from_mins(5);
-/// The longest wait where certificates are over when they come.
-const USELESS_CAP: Duration = Duration::from_mins(1);
 /// Within twice this, all get new certificates that nobody trusts any more.
 const HASTE: Duration = Duration::from_secs(5);
 
@@ -21,32 +19,25 @@ const HASTE: Duration = Duration::from_secs(5);
 pub(super) struct Renewal {
     pause: Pause,
     refusals: u32,
-    /// How many certificates in a row did not live for longer than the floor.
-    useless: u32,
 }
 
 impl Renewal {
     /// A first certificate, at once.
     pub(super) const fn first() -> Self {
-        Self { pause: Pause::OVER, refusals: 0, useless: 0 }
+        Self { pause: Pause::OVER, refusals: 0 }
     }
 
     /// At half of the certificate's life. `spread` is from -1 to 1, here and below.
-    pub(super) fn after_success(self, certificate: &Certificate, now: SystemTime, spread: f64) -> Self {
-        if certificate.not_after <= now + FLOOR {
-            let useless = self.useless.saturating_add(1);
-            let pause = Pause::back_off(now, useless, USELESS_CAP, spread);
-            return Self { pause, refusals: 0, useless };
-        }
+    pub(super) fn after_success(certificate: &Certificate, now: SystemTime, spread: f64) -> Self {
         let half = certificate.half_life().duration_since(now).unwrap_or_default();
         let length = half.mul_f64(SPREAD.mul_add(spread, 1.0)).max(FLOOR);
-        Self { pause: Pause::new(now, length), ..Self::first() }
+        Self { pause: Pause::new(now, length), refusals: 0 }
     }
 
     /// The authority does not sign for this identity, or not as it should: quickly at first, then ever more slowly.
     pub(super) fn after_refusal(self, now: SystemTime, spread: f64) -> Self {
         let refusals = self.refusals.saturating_add(1);
-        Self { pause: Pause::back_off(now, refusals, REFUSED_CAP, spread), refusals, ..self }
+        Self { pause: Pause::back_off(now, refusals, REFUSED_CAP, spread), refusals }
     }
 
     /// The authority is away, which is not this identity's fault: it stays due, behind those that were not tried.

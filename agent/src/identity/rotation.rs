@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::{
-    IssueError, IssueFault, Issuer, Roots, Spread, Workload,
+    Certificate, IssueError, IssueFault, Issuer, Roots, Spread, Workload,
     breaker::Breaker,
     complaints::Complaints,
     failing::{Failing, with_sources},
@@ -84,7 +84,7 @@ impl Rotation {
     /// Shows a new certificate, or decides when to ask for it again. `held` are all workloads.
     pub(super) fn settle(&self, (workload, issued): Answer, held: &[Arc<Workload>], now: SystemTime) {
         let spread = (self.spread)();
-        match issued {
+        match issued.and_then(|certificate| of_use(certificate, &workload, now)) {
             Ok(certificate) => {
                 tracing::debug!(id = %workload.id(), ?certificate, "certificate issued");
                 self.answered();
@@ -146,4 +146,13 @@ impl Rotation {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A certificate that is not of use takes the place of none: the one before may still hold.
+fn of_use(certificate: Certificate, workload: &Workload, now: SystemTime) -> Result<Certificate, IssueError> {
+    if certificate.is_of_use(now) {
+        return Ok(certificate);
+    }
+    let Certificate { not_before, not_after, .. } = certificate;
+    Err(IssueError::Useless { id: workload.id().clone(), not_before, not_after })
 }

@@ -33,6 +33,14 @@ pub enum PeerFault {
         /// The identity that was shown.
         found: SpiffeId,
     },
+    /// The server that a rule asks for shows another's certificate.
+    #[error("expected a certificate for {expected}, found one for {found}")]
+    WrongName {
+        /// The names that the rule allows.
+        expected: String,
+        /// Those in the certificate.
+        found: String,
+    },
     /// Signed by our root, but no workload's certificate.
     #[error(transparent)]
     Leaf(#[from] LeafFault),

@@ -121,7 +121,7 @@ impl Workload {
     /// Shows `certificate` from now on.
     pub(super) fn renew(&self, certificate: Certificate, now: SystemTime, spread: f64) {
         let mut state = self.state();
-        state.renewal = state.renewal.after_success(&certificate, now, spread);
+        state.renewal = Renewal::after_success(&certificate, now, spread);
         state.failing = None;
         self.newest.certificate.send_replace(Some(Arc::new(certificate)));
     }

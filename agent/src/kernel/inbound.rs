@@ -25,6 +25,8 @@ use crate::cluster::SidecarChange;
 /// The maps.
 pub struct InboundMaps {
     sidecars: HashMap<MapData, Address, u32>,
+    /// How many are in the map.
+    known: usize,
     /// Sidecars that found no room.
     missing: BTreeSet<IpAddr>,
     doors: SockHash<MapData, Address>,
@@ -39,6 +41,7 @@ impl InboundMaps {
         let flows_file = duplicate(ebpf, FLOWS)?;
         Ok(Self {
             sidecars: typed(ebpf, SIDECARS)?,
+            known: 0,
             missing: BTreeSet::new(),
             doors: typed(ebpf, DOORS)?,
             kubelet: typed(ebpf, KUBELET)?,
@@ -50,8 +53,11 @@ impl InboundMaps {
     /// Who speaks sidecar mTLS; true if not all of them have found room.
     pub fn update_sidecars(&mut self, changes: &[SidecarChange]) -> Result<bool, MapsError> {
         for change in changes.iter().filter(|change| !change.is_sidecar) {
-            self.missing.remove(&change.address);
-            ignore_missing(self.sidecars.remove(&change.address.into())).map_err(MapsError::of(SIDECARS))?;
+            if !self.missing.remove(&change.address) {
+                let removed = ignore_missing(self.sidecars.remove(&change.address.into()));
+                removed.map_err(MapsError::of(SIDECARS))?;
+                self.known = self.known.saturating_sub(1);
+            }
         }
         self.missing.extend(changes.iter().filter(|change| change.is_sidecar).map(|change| change.address));
         while let Some(&address) = self.missing.first() {
@@ -60,8 +66,14 @@ impl InboundMaps {
                 other => other.map_err(MapsError::of(SIDECARS))?,
             }
             self.missing.remove(&address);
+            self.known += 1;
         }
         Ok(false)
+    }
+
+    /// How many addresses of sidecars are in the map.
+    pub(super) const fn sidecars(&self) -> usize {
+        self.known
     }
 
     /// From now on what sidecars send to an address of a pod goes to this listener in the pod.

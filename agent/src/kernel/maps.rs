@@ -12,9 +12,9 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use culvert_abi::{
-    Agent, Config, FlowKey, MAX_PEERS, MAX_PODS, MAX_PORTS, Outcome, Pod, SocketAddress,
+    Agent, Config, FlowKey, MAX_PEERS, MAX_PODS, MAX_PORTS, MAX_SIDECARS, Outcome, Pod, SocketAddress,
     names::maps::{
-        self, AGENT, CLIENTS, CONFIG, HEARTBEAT, LOST_EVENTS, ORIGINS, OUTCOMES, PEERS, PODS, PORTS,
+        self, AGENT, CLIENTS, CONFIG, HEARTBEAT, LOST_EVENTS, ORIGINS, OUTCOMES, PEERS, PODS, PORTS, SIDECARS,
     },
     port_mode,
 };
@@ -182,7 +182,7 @@ impl ControlMaps {
 
     /// How full the maps are that the agent fills.
     pub fn fill(&self) -> Vec<MapFill> {
-        let entries = [self.captured.len(), self.peers.len(), self.ports.len()];
+        let entries = [self.captured.len(), self.peers.len(), self.ports.len(), self.inbound.sidecars()];
         let maps = FILLED.iter().zip(self.ids).zip(entries);
         maps.map(|((&(name, capacity), id), entries)| MapFill { name, id, entries, capacity }).collect()
     }
@@ -226,7 +226,8 @@ pub struct MapFill {
 }
 
 /// The maps that the agent fills, and the room that is in them.
-const FILLED: [(&str, usize); 3] = [(PODS, MAX_PODS), (PEERS, MAX_PEERS), (PORTS, MAX_PORTS)];
+const FILLED: [(&str, usize); 4] =
+    [(PODS, MAX_PODS), (PEERS, MAX_PEERS), (PORTS, MAX_PORTS), (SIDECARS, MAX_SIDECARS)];
 
 /// To be asked before the maps are taken.
 fn ids(ebpf: &Ebpf) -> Result<[u32; FILLED.len()], MapsError> {

@@ -168,7 +168,7 @@ pub struct Count {
     pub count: u64,
 }
 
-/// A moment, written as RFC 3339 has it, in UTC and to the second.
+/// A moment, written as RFC 3339 has it, in UTC and to the second; one before 1970 as the first second of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
@@ -180,7 +180,7 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_seconds(self.0).fmt(f)
+        humantime::format_rfc3339_seconds(self.0.max(SystemTime::UNIX_EPOCH)).fmt(f)
     }
 }
 
@@ -194,5 +194,18 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_rfc3339(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_root_that_ended_long_ago_can_be_told_of() {
+        let ended = SystemTime::UNIX_EPOCH.checked_sub(Duration::from_hours(1)).unwrap();
+        assert_eq!(Timestamp(ended).to_string(), "1970-01-01T00:00:00Z");
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 use super::{Decide, Kernel, Pod, hbone::Pool, inbound, outbound, steered, tasks::Tasks};
 use crate::{
     cluster::PodRef,
-    identity::Workload,
+    identity::{Originator, Workload},
     netns::Netns,
     observe::{Direction, Observer, Record},
 };
@@ -29,6 +29,7 @@ pub(super) struct Context {
     pub(super) kernel: Box<dyn Kernel>,
     pub(super) decide: Arc<dyn Decide>,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) originator: Arc<Originator>,
 }
 
 /// One pod that is being served, on this thread alone.

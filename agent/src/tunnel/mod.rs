@@ -8,15 +8,16 @@ mod application;
 mod arena;
 mod decide;
 mod dial;
+mod encrypted;
 mod enrolled;
 mod failure;
 mod hbone;
 mod inbound;
 mod leg;
 mod opening;
+mod originate;
 mod outbound;
 mod relay;
-mod sidecar;
 mod steered;
 mod tasks;
 #[cfg(test)]

@@ -8,12 +8,13 @@ use tokio::net::TcpStream;
 
 use super::{
     dial,
+    encrypted::Encrypted,
     enrolled::{Connection, Enrolled, Phase},
     failure::Failure,
     hbone::{Driver, Key, Promise, Shown, Stream, Tunnel, Unopened},
     leg::{Broken, Tcp},
+    originate,
     relay::{Ended, relay},
-    sidecar::Sidecar,
     tls::Secured,
 };
 use crate::{
@@ -40,7 +41,7 @@ async fn serve(enrolled: Rc<Enrolled>, app: Tcp, source: SocketAddr, record: Rc<
     let ended = match far {
         Far::Plain(far) => relay(app, far, &record).await,
         Far::Hbone(far) => relay(app, *far, &record).await,
-        Far::Sidecar(far) => relay(app, *far, &record).await,
+        Far::Encrypted(far) => relay(app, *far, &record).await,
     };
     close(&record, reason, ended);
 }
@@ -49,7 +50,7 @@ async fn serve(enrolled: Rc<Enrolled>, app: Tcp, source: SocketAddr, record: Rc<
 enum Far {
     Plain(Tcp),
     Hbone(Box<Stream>),
-    Sidecar(Box<Sidecar>),
+    Encrypted(Box<Encrypted>),
 }
 
 /// Who and where, decide, authorise, connect; with the reason for the way that was chosen.
@@ -80,6 +81,7 @@ const fn transport(verdict: &Verdict) -> Option<Transport> {
         Verdict::Plaintext => Some(Transport::Plaintext),
         Verdict::Hbone(_) => Some(Transport::Hbone),
         Verdict::Sidecar(_) => Some(Transport::Sidecar),
+        Verdict::Tls(_) => Some(Transport::Tls),
         Verdict::Refuse => None,
     }
 }
@@ -95,6 +97,10 @@ async fn connect(
         Verdict::Plaintext => plaintext(enrolled, route.endpoint).await,
         Verdict::Hbone(identity) => hbone(enrolled, route.endpoint, identity, source, record).await,
         Verdict::Sidecar(identity) => sidecar(enrolled, route.endpoint, identity, record).await,
+        Verdict::Tls(terms) => {
+            let stream = originate::connect(enrolled, route.endpoint, terms).await?;
+            Ok(Far::Encrypted(Box::new(stream)))
+        }
         Verdict::Refuse => Err(route.reason.into()),
     }
 }
@@ -114,7 +120,7 @@ async fn sidecar(
     let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, endpoint).await?;
     let secured = Secured::connect(enrolled.workload.sidecar_connector(identity), tcp).await?;
     record.learn(|line| line.peer_identity = Some(secured.peer().id().clone()));
-    Ok(Far::Sidecar(Box::new(Sidecar::new(secured))))
+    Ok(Far::Encrypted(Box::new(secured.into())))
 }
 
 async fn hbone(

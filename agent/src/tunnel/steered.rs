@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use super::{
     application::{self, Announced},
     dial,
+    encrypted::Encrypted,
     enrolled::{Admitted, Connection, Enrolled, HANDSHAKES, Place, canonical},
     failure::Failure,
     leg::{Leg, Tcp},
     opening::{self, Opening},
     outbound::close,
     relay::relay,
-    sidecar::Sidecar,
     tls::{HANDSHAKE, Secured},
 };
 use crate::observe::{Direction, Record};
@@ -65,7 +65,7 @@ struct Arrival {
 /// The client's side, ready to be relayed.
 enum Near {
     Plain(Tcp),
-    Secured(Box<Sidecar>),
+    Secured(Box<Encrypted>),
 }
 
 async fn serve(arrival: Arrival, stream: TcpStream, place: Place) {
@@ -108,7 +108,7 @@ impl Arrival {
         workload.first_certificate().await;
         let secured = Secured::accept(workload.sidecar_acceptor(), stream, HANDSHAKE).await?;
         self.record.learn(|line| line.peer_identity = Some(secured.peer().id().clone()));
-        Ok(Near::Secured(Box::new(Sidecar::new(secured))))
+        Ok(Near::Secured(Box::new(secured.into())))
     }
 
     async fn carry(self, by: Transport, near: impl Leg) {

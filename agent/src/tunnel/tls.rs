@@ -89,7 +89,8 @@ pub(super) fn poll_last_words(
 /// How long a handshake may take, and so hold on to memory.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-fn late() -> Failure {
+/// The other side takes longer.
+pub(super) fn late() -> Failure {
     Failure::new(Reason::Timeout, "the peer did not finish its TLS handshake in time")
 }
 

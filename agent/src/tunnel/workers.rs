@@ -19,7 +19,11 @@ use super::{
     enrolled::Context,
     worker::{self, Command},
 };
-use crate::{cluster::PodRef, observe::Observer};
+use crate::{
+    cluster::PodRef,
+    identity::{Originator, SystemClock},
+    observe::Observer,
+};
 
 /// The threads that carry connections. A pod belongs to one of them.
 pub struct Workers {
@@ -42,9 +46,11 @@ impl Workers {
         observer: Arc<dyn Observer>,
         kernel: impl Fn() -> io::Result<K> + Clone + Send + 'static,
     ) -> io::Result<Self> {
+        let originator = Arc::new(Originator::new(Arc::new(SystemClock)));
         let start = move |index| {
             let (decide, observer, kernel) = (Arc::clone(&decide), Arc::clone(&observer), kernel.clone());
-            let context = move || Ok(Context { kernel: Box::new(kernel()?), decide, observer });
+            let originator = Arc::clone(&originator);
+            let context = move || Ok(Context { kernel: Box::new(kernel()?), decide, observer, originator });
             spawn(index, context)
         };
         let workers = (0..count.max(1)).map(start).collect::<io::Result<_>>()?;

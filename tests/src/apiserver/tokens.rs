@@ -42,6 +42,7 @@ pub(super) struct Tokens {
 struct Issued {
     user: User,
     audiences: Vec<String>,
+    begins: SystemTime,
     expires: SystemTime,
     bound: Option<BoundPod>,
 }
@@ -134,7 +135,7 @@ impl Tokens {
         };
         let token = random_uuid().map_err(|error| ApiError::bad_request(error.to_string()))?;
         let expires = now + *lifetime;
-        let issued = Issued { user, audiences: audiences.clone(), expires, bound };
+        let issued = Issued { user, audiences: audiences.clone(), begins: now, expires, bound };
         self.issued.insert(token.clone(), issued);
         Ok((token, expires))
     }
@@ -153,6 +154,9 @@ impl Tokens {
             return Ok((User { name, groups, ..User::default() }, audiences.to_vec()));
         }
         let issued = self.issued.get(token).ok_or("invalid bearer token")?;
+        if now < issued.begins {
+            return Err("[invalid bearer token, service account token is not valid yet]".to_owned());
+        }
         if now >= issued.expires {
             return Err("[invalid bearer token, service account token has expired]".to_owned());
         }

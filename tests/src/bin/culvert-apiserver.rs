@@ -1,4 +1,4 @@
-//! The API server of `cargo xtask bench --cluster`, in a process of its own: it holds a [crowd](culvert_testbed::crowd)
+//! The API server of `cargo xtask bench --cluster`, in a process of its own: it holds a [crowd]
 //! and changes it as standard input asks, an [`Order`] a line. It ends with its input.
 
 use std::{

@@ -98,7 +98,12 @@ impl Caller {
 
     /// Sends a message of any kind.
     pub(crate) async fn send(&self, token: Option<&str>, message: Vec<u8>) -> Answer {
-        let mut request = Request::post(format!("https://{NAME}{CREATE_CERTIFICATE}"))
+        self.call(CREATE_CERTIFICATE, token, message).await
+    }
+
+    /// Calls a method of any name.
+    pub(crate) async fn call(&self, path: &str, token: Option<&str>, message: Vec<u8>) -> Answer {
+        let mut request = Request::post(format!("https://{NAME}{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         if let Some(token) = token {
@@ -144,7 +149,7 @@ impl Ask {
         Self { token: Some(token.to_owned()), csr, impersonating: None, seconds: 3600 }
     }
 
-    fn message(&self) -> Vec<u8> {
+    pub(crate) fn message(&self) -> Vec<u8> {
         let metadata = self.impersonating.clone().map(|id| {
             let value = Value { kind: Some(Kind::StringValue(id)) };
             Struct { fields: [(IMPERSONATED_IDENTITY.to_owned(), value)].into() }

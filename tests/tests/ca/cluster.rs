@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -164,12 +165,20 @@ impl Cluster {
 
     /// A client with the rights of an authority.
     async fn client(&self) -> Client {
-        let token = self.token(&TokenSpec::new(SYSTEM, "culvert-ca"));
-        let directory = tempfile::tempdir_in(self.files.path()).unwrap();
-        let file = self.api.kubeconfig(directory.path(), self.api.address(), &token).unwrap();
-        let kubeconfig = Kubeconfig::read_from(file).unwrap();
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(&self.own_token())).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         Client::try_from(config).unwrap()
+    }
+
+    /// A token with the rights of an authority.
+    pub(crate) fn own_token(&self) -> String {
+        self.token(&TokenSpec::new(SYSTEM, "culvert-ca"))
+    }
+
+    /// A file with the way to the API server and this token.
+    pub(crate) fn kubeconfig(&self, token: &str) -> PathBuf {
+        let directory = tempfile::tempdir_in(self.files.path()).unwrap().keep();
+        self.api.kubeconfig(&directory, self.api.address(), token).unwrap()
     }
 }
 

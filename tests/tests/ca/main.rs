@@ -6,6 +6,8 @@ mod caller;
 mod cluster;
 mod issuing;
 mod limits;
+mod process;
 mod refusals;
 mod replicas;
 mod rotation;
+mod wire;

@@ -1,17 +1,19 @@
 //! Replicas share one key, and never overwrite what they do not know.
 
-use culvert::ca::{CaError, StoreError};
+use std::{collections::BTreeSet, time::Duration};
+
+use culvert::ca::{CaError, CaOptions, StoreError};
 use futures::future::join_all;
 use serde_json::json;
 
 use crate::{
     caller::{Ask, Caller, id},
-    cluster::{Cluster, SECRET, SYSTEM},
+    cluster::{Cluster, SECRET, SYSTEM, eventually},
 };
 
 #[tokio::test]
 async fn replicas_that_start_at_once_share_one_root() {
-    for _ in 0..5 {
+    for _ in 0..25 {
         let cluster = Cluster::new();
         let replicas = join_all((0..4).map(|_| cluster.serve())).await;
         assert_eq!(cluster.root_count(), 1);
@@ -22,6 +24,42 @@ async fn replicas_that_start_at_once_share_one_root() {
             answer.verify(&roots, cluster.now()).unwrap();
         }
     }
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A new root every hour, and four replicas that look at the Secret all the time.
+#[tokio::test]
+async fn replicas_that_rotate_at_once_make_one_root_each_time() {
+    let cluster = Cluster::new();
+    let options = CaOptions {
+        root_lifetime: 4 * HOUR,
+        max_lifetime: HOUR,
+        default_lifetime: HOUR,
+        overlap: HOUR / 2,
+        poll: Duration::from_millis(2),
+        ..cluster.options()
+    };
+    let replicas = join_all((0..4).map(|_| cluster.start(options.clone()))).await;
+    let replicas: Vec<_> = replicas.into_iter().map(Result::unwrap).collect();
+    for round in 2..20 {
+        cluster.clock.advance(2 * HOUR);
+        eventually("the next root", async || generations(&cluster).contains(&round).then_some(())).await;
+        eventually("it is announced", async || {
+            cluster.secret().get(format!("root-{round}.announced")).map(drop)
+        })
+        .await;
+        assert_eq!(generations(&cluster).last(), Some(&round), "one root more, and no further");
+        assert_eq!(cluster.root_count(), generations(&cluster).len(), "all of them are published");
+    }
+    drop(replicas);
+}
+
+/// The roots in the Secret.
+fn generations(cluster: &Cluster) -> BTreeSet<u64> {
+    let secret = cluster.secret();
+    let names = secret.as_object().unwrap().keys();
+    names.filter_map(|name| name.strip_prefix("root-")?.strip_suffix(".key")?.parse().ok()).collect()
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn a_server_with_a_wrong_certificate_is_refused() {
             assert_eq!((&record["transport"], &record["peer_pod"]), (&"hbone".into(), &"full/fake".into()));
             assert_eq!(record["peer_identity"], Value::Null);
         }
-        meet(&cluster, &fake, family, &own.certificate(FAKE)).1.unwrap();
+        welcome(&cluster, &fake, family, &own.certificate(FAKE));
     }
 }
 
@@ -106,8 +106,22 @@ fn meet(
 
 /// The pod has no application, so a connection that is not captured is refused.
 fn wait_until_captured(cluster: &Cluster, fake: &Pod, credentials: &Credentials) {
-    eventually("capture", || cluster.client.connect(fake.address(Family::V4, 80)).ok());
-    meet(cluster, fake, Family::V4, credentials).1.expect("a right certificate is accepted");
+    let asked = eventually("capture", || cluster.client.connect(fake.address(Family::V4, 80)).ok());
+    wait_for_the_end(cluster, asked.local_addr().expect("a connected socket has one"));
+    welcome(cluster, fake, Family::V4, credentials);
+}
+
+/// A right certificate is accepted.
+fn welcome(cluster: &Cluster, fake: &Pod, family: Family, right: &Credentials) {
+    let (source, handshake) = meet(cluster, fake, family, right);
+    handshake.expect("a right certificate is accepted");
+    wait_for_the_end(cluster, source);
+}
+
+/// A tunnel that closes before it carried anything is opened once more, which must not meet the next listener.
+fn wait_for_the_end(cluster: &Cluster, source: SocketAddr) {
+    let ended = |record: &Value| record["source"] == source.to_string();
+    cluster.client_agent.wait_for_record(ended).expect("each connection has a record");
 }
 
 #[test]

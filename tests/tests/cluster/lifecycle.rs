@@ -1,6 +1,7 @@
 //! How an agent ends, what holds while there is none, and how the next one takes over.
 
 use std::{
+    fs,
     io::{self, ErrorKind},
     net::TcpStream,
     path::PathBuf,
@@ -152,6 +153,7 @@ fn an_agent_that_hangs_is_as_one_that_is_gone() {
     let echo = Echo::start(&cluster.server, &[80]);
     let agent = Pid::from_raw(cluster.client_agent.process().try_into().unwrap()).unwrap();
     kill_process(agent, Signal::STOP).unwrap();
+    eventually("all of its threads stop", || are_stopped(agent).unwrap().then_some(()));
     for family in Family::ALL {
         let refused = || cluster.client.connect(cluster.server.address(family, 80)).err();
         let error = eventually("the kernel's refusal", refused);
@@ -162,6 +164,17 @@ fn an_agent_that_hangs_is_as_one_that_is_gone() {
     for family in Family::ALL {
         eventually("the agent's return", || cluster.call(&cluster.client, family, 80).ok());
     }
+}
+
+/// The kernel stops the threads of a process one after the other.
+fn are_stopped(process: Pid) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        if !stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod common;
 mod enforce;
 mod lifecycle;
 mod manifests;
+mod origination;
+mod outside;
 mod policy;
 mod probes;
 mod refusals;

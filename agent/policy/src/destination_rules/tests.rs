@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    ExportTo, Subset, TrafficPolicy,
+    ClientFiles, ClientTls, ExportTo, Origination, Subset, TrafficPolicy,
     testing::{labels, meta},
 };
 use ClientTls::{Disable, IstioMutual, Mutual, Simple};
@@ -10,7 +10,19 @@ const ROOT: &str = "istio-system";
 const HOST: &str = "httpbin.full.svc.cluster.local";
 
 fn policy(tls: Option<ClientTls>, ports: &[(u16, Option<ClientTls>)]) -> TrafficPolicy {
-    TrafficPolicy { tls, ports: ports.iter().copied().collect() }
+    let ports = ports.iter().map(|(port, tls)| (*port, tls.map(settings)));
+    TrafficPolicy { tls: tls.map(settings), ports: ports.collect() }
+}
+
+fn settings(mode: ClientTls) -> TlsSettings {
+    let files = || ClientFiles { certificate: "c.pem".into(), private_key: "k.pem".into() };
+    let originate = |client| TlsSettings::Originate(Origination { client, ..Origination::default() }.into());
+    match mode {
+        Disable => TlsSettings::Disable,
+        Simple => originate(None),
+        Mutual => originate(Some(files())),
+        IstioMutual => TlsSettings::IstioMutual,
+    }
 }
 
 fn rule(namespace: &str, name: &str, host: &str, tls: Option<ClientTls>) -> DestinationRule {
@@ -35,7 +47,7 @@ fn collect<'a>(rules: impl IntoIterator<Item = &'a DestinationRule>) -> Destinat
 
 /// What the rules say of port 80 of `httpbin` in `full`, to a client in `client`.
 fn tls(rules: &[DestinationRule], client: &str) -> Option<ClientTls> {
-    collect(rules).for_host(client, HOST, "full").demand(80, &Labels::new()).map(|demand| demand.tls)
+    collect(rules).for_host(client, HOST, "full").demand(80, &Labels::new()).map(|demand| demand.tls.mode())
 }
 
 #[test]
@@ -107,7 +119,7 @@ fn the_narrowest_setting_wins() {
     ] {
         let found = rules.for_host("full", HOST, "full");
         let demand = |port| found.demand(port, &labels(&[("version", version)]));
-        let seen = [80, 81, 82].map(|port| demand(port).map(|demand| demand.tls));
+        let seen = [80, 81, 82].map(|port| demand(port).map(|demand| demand.tls.mode()));
         assert_eq!(seen, expected, "{version}");
     }
 }
@@ -122,7 +134,7 @@ fn rules_for_one_host_are_taken_together() {
     let found = rules.for_host("full", HOST, "full");
     for (version, expected) in [("new", IstioMutual), ("old", Mutual), ("none", Disable)] {
         let demand = found.demand(80, &labels(&[("version", version)])).unwrap();
-        assert_eq!(demand.tls, expected, "{version}");
+        assert_eq!(demand.tls.mode(), expected, "{version}");
     }
 }
 
@@ -137,7 +149,7 @@ fn the_rule_that_demands_is_named_with_its_subset_and_port() {
         ("new", 81, Simple, Some("new"), None),
         ("old", 80, Disable, None, None),
     ] {
-        let expected = Demand { tls, rule: &rule.meta, subset, port: of_port };
+        let expected = Demand { tls: &settings(tls), rule: &rule.meta, subset, port: of_port };
         assert_eq!(found.demand(port, &labels(&[("version", version)])), Some(expected), "{version} {port}");
     }
 }

@@ -7,11 +7,10 @@ use std::{
 };
 
 use k8s_openapi::ByteString;
-use rcgen::KeyPair;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::{StoredRoot, rotation::Term};
-use crate::identity::{NewRoot, RootFault, Signer, only_certificate};
+use crate::identity::{Key, NewRoot, RootFault, Signer, only_certificate};
 
 /// The Secret's data. The keys in it are wiped from memory with it.
 #[derive(Clone, Default)]
@@ -103,8 +102,7 @@ impl Content {
     }
 
     fn root(&self, generation: u64, trust_domain: &str) -> Result<StoredRoot, ContentFault> {
-        let key = Zeroizing::new(self.text(Part::Key, generation)?.to_owned());
-        let key = KeyPair::from_pem(&key)
+        let key = Key::from_pem(self.text(Part::Key, generation)?)
             .map_err(|source| unreadable(Part::Key, generation, "one private key in PEM", source))?;
         let pem = self.text(Part::Certificate, generation)?;
         let certificate = only_certificate(pem.as_bytes())

@@ -1,17 +1,21 @@
 //! The Secret and the `ConfigMap`, each read whole and written on condition that nobody else has.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{future::Future, marker::PhantomData, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ObjectMeta, PostParams},
+    Client, Resource, ResourceExt,
+    api::{GetParams, ObjectMeta, PostParams},
+    core::Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::content::{Content, ContentFault};
-use crate::ca::CaOptions;
+use crate::ca::{
+    CaOptions,
+    secrecy::{Wipe, ask, body},
+};
 
 /// The key under which Istio publishes its roots too.
 const BUNDLE: &str = "root-cert.pem";
@@ -129,35 +133,45 @@ impl StoredSecret {
 
 /// One object, whose name is known.
 struct Shared<K> {
-    api: Api<K>,
+    client: Client,
     kind: &'static str,
     namespace: String,
     name: String,
+    object: PhantomData<K>,
 }
 
 impl<K> Shared<K>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Serialize,
+    K: DeserializeOwned + Serialize + Wipe,
 {
     fn new(client: &Client, namespace: &str, name: &str, kind: &'static str) -> Self {
-        let api = Api::namespaced(client.clone(), namespace);
-        Self { api, kind, namespace: namespace.to_owned(), name: name.to_owned() }
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Self { client: client.clone(), kind, namespace, name, object: PhantomData }
     }
 
     async fn get(&self) -> Result<Option<K>, StoreError> {
-        self.ask("read", self.api.get_opt(&self.name)).await?.map_err(|source| self.error("read", source))
+        let request = self.request().get(&self.name, &GetParams::default());
+        match self.within_patience("read", ask(&self.client, request)).await? {
+            Ok(object) => Ok(Some(object)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(source) => Err(self.error("read", source)),
+        }
     }
 
     /// Replaces the object if it was read, on condition that it is still what was read; creates it otherwise.
     async fn put(&self, mut object: K) -> Result<Written, StoreError> {
         let params = PostParams::default();
         if object.resource_version().is_some() {
-            let put = self.ask("write", self.api.replace(&self.name, &params, &object)).await?;
+            let body = body(&mut object).map_err(|source| self.error("write", source))?;
+            let put = self.request().replace(&self.name, &params, body);
+            let put = self.within_patience("write", ask(&self.client, put)).await?;
             return self.written("write", put, &[404, 409]);
         }
         *object.meta_mut() = self.meta();
-        let post = self.ask("create", self.api.create(&params, &object)).await?;
+        let body = body(&mut object).map_err(|source| self.error("create", source))?;
+        let post = self.request().create(&params, body);
+        let post = self.within_patience("create", ask(&self.client, post)).await?;
         self.written("create", post, &[409])
     }
 
@@ -168,13 +182,24 @@ where
         conflicts: &[u16],
     ) -> Result<Written, StoreError> {
         match answer {
-            Ok(_) => Ok(Written::Yes),
+            Ok(mut object) => {
+                object.wipe();
+                Ok(Written::Yes)
+            }
             Err(kube::Error::Api(status)) if conflicts.contains(&status.code) => Ok(Written::Conflict),
             Err(source) => Err(self.error(verb, source)),
         }
     }
 
-    async fn ask<T>(&self, verb: &'static str, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+    fn request(&self) -> Request {
+        Request::new(K::url_path(&(), Some(&self.namespace)))
+    }
+
+    async fn within_patience<T>(
+        &self,
+        verb: &'static str,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
         timeout(PATIENCE, answer).await.map_err(|_| StoreError::Timeout { verb, object: self.name() })
     }
 

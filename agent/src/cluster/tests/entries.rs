@@ -143,6 +143,16 @@ fn what_is_outside_the_mesh_is_plaintext_unless_a_rule_says_otherwise() {
     let index = with(&[plain, demand()]);
     assert_eq!(decision(&index, "10.97.0.1:80"), (Verdict::Refuse, Reason::PeerCannotMtls));
     assert_eq!(decision(&index, "192.0.2.1:8080"), (Verdict::Refuse, Reason::PeerCannotMtls));
+    let index = with(&[
+        external(json!([{"address": "192.0.2.1"}])),
+        destination_rule("ns", "e.example.com", "SIMPLE"),
+    ]);
+    for origin in ["10.97.0.1:80", "192.0.2.1:8080"] {
+        let (verdict, reason) = decision(&index, origin);
+        let Verdict::Tls(terms) = verdict else { panic!("{origin}: {verdict:?}") };
+        assert_eq!((&*terms.name, reason), ("e.example.com", Reason::RuleSimple), "{origin}");
+        assert_eq!(told(&index)[&origin.replace(':', " ")], KernelVerdict::Capture);
+    }
     let able = external(json!([{"address": "192.0.2.1", "serviceAccount": "a"}]));
     let index = with(&[able.clone(), demand()]);
     let mutual = (Verdict::Sidecar(SpiffeId::new("cluster.local", "ns", "a")), Reason::RuleIstioMutual);

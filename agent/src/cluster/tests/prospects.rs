@@ -83,6 +83,23 @@ fn each_object_that_decides_is_named() {
     assert_eq!(told, [Some("WorkloadEntry ns/vm".to_owned()), None]);
 }
 
+#[test]
+fn tls_by_a_rule_is_told_and_so_is_the_field_that_it_is_refused_for() {
+    let prospect = |tls: Value| {
+        let mut entry = service_entry("ns", "e", &[], &json!([{"address": "192.0.2.1"}]));
+        entry["spec"]["location"] = json!("MESH_EXTERNAL");
+        let mut rule = destination_rule("ns", "e.example.com", "SIMPLE");
+        rule["spec"]["trafficPolicy"]["tls"] = tls;
+        prospects(&with(&[entry, rule]), "e.example.com").unwrap().remove(0)
+    };
+    let simple = prospect(json!({"mode": "SIMPLE"}));
+    assert_eq!((simple.transport, simple.decision), (Transport::Tls, Ok(Reason::RuleSimple)));
+    assert_eq!((simple.status, simple.mode), (PeerStatus::External, None));
+    let refused = prospect(json!({"mode": "MUTUAL", "credentialName": "secret"}));
+    assert_eq!((refused.transport, refused.decision), (Transport::Tls, Err(Reason::TransportUnsupported)));
+    assert!(refused.causes[0].says.contains("tls.mode MUTUAL with credentialName"), "{:?}", refused.causes);
+}
+
 proptest! {
     /// To each address, over each turn, the prospects are the routes.
     #[test]

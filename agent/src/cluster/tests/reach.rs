@@ -33,7 +33,7 @@ fn connect(index: &Index, client: &PodRef, origin: SocketAddr, turn: usize) -> (
             Mtls
         }
         Verdict::Hbone(_) | Verdict::Refuse => Fail,
-        Verdict::Sidecar(_) => panic!("nobody here has a sidecar"),
+        Verdict::Sidecar(_) | Verdict::Tls(_) => panic!("nobody here has a sidecar, or TLS of its own"),
     };
     (server.to_string(), seen)
 }

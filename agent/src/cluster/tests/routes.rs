@@ -1,5 +1,7 @@
 //! Where a connection goes, and why.
 
+use std::sync::Arc;
+
 use culvert_policy::{PeerStatus, Reason, SpiffeId};
 use serde_json::{Value, json};
 
@@ -153,13 +155,26 @@ fn ports_of_rules_are_the_services_and_ports_of_policies_the_containers() {
 
 #[test]
 fn tls_by_a_rule_is_never_plaintext() {
-    for mode in ["SIMPLE", "MUTUAL"] {
-        let index = with(&[destination_rule("ns", "both", mode)]);
-        assert_eq!(
-            decision(&index, "10.96.0.1:80"),
-            (Verdict::Refuse, Reason::TransportUnsupported),
-            "{mode}"
-        );
+    let ruled = |tls: Value| {
+        let mut rule = destination_rule("ns", "both", "SIMPLE");
+        rule["spec"]["trafficPolicy"]["tls"] = tls;
+        decision(&with(&[rule]), "10.96.0.1:80")
+    };
+    let host = "both.ns.svc.cluster.local";
+    let (verdict, reason) = ruled(json!({"mode": "SIMPLE"}));
+    assert_eq!((name(&verdict), reason), (Some(host.into()), Reason::RuleSimple));
+    let files = json!({"mode": "MUTUAL", "clientCertificate": "/c", "privateKey": "/k", "sni": "b.example"});
+    let (verdict, reason) = ruled(files);
+    assert_eq!((name(&verdict), reason), (Some("b.example".into()), Reason::RuleMutual));
+    let refused = (Verdict::Refuse, Reason::TransportUnsupported);
+    assert_eq!(ruled(json!({"mode": "SIMPLE", "credentialName": "secret"})), refused);
+}
+
+/// What a server is asked for that is not the mesh's.
+fn name(verdict: &Verdict) -> Option<Arc<str>> {
+    match verdict {
+        Verdict::Tls(terms) => Some(terms.name.clone()),
+        _ => None,
     }
 }
 

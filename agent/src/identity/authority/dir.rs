@@ -14,11 +14,11 @@ use std::{
     time::SystemTime,
 };
 
-use rcgen::KeyPair;
 use rustls::{crypto::aws_lc_rs, pki_types::CertificateDer};
 use zeroize::Zeroizing;
 
 use super::{AuthorityError, root};
+use crate::identity::Key;
 
 const KEY: &str = "ca.key";
 /// The root certificate's file.
@@ -30,7 +30,7 @@ const MAX_FILE: u64 = 64 * 1024;
 pub(super) fn load_or_create(
     dir: &Path,
     trust_domain: &str,
-) -> Result<(KeyPair, CertificateDer<'static>), AuthorityError> {
+) -> Result<(Key, CertificateDer<'static>), AuthorityError> {
     make_dir(dir)?;
     let key = match read_key(dir)? {
         Some(key) => key,
@@ -53,23 +53,22 @@ fn make_dir(dir: &Path) -> Result<(), AuthorityError> {
     refuse(dir, mode, 0o022, "go-w")
 }
 
-fn read_key(dir: &Path) -> Result<Option<KeyPair>, AuthorityError> {
+fn read_key(dir: &Path) -> Result<Option<Key>, AuthorityError> {
     let path = dir.join(KEY);
     let Some(file) = open(&path)? else { return Ok(None) };
     let mode = mode(file.metadata()).map_err(|source| AuthorityError::Read { path: path.clone(), source })?;
     refuse(&path, mode, 0o077, "go-rwx")?;
     let pem = Zeroizing::new(read(&path, file)?);
-    KeyPair::from_pem(&pem).map(Some).map_err(|error| malformed(path, "one private key in PEM", error))
+    Key::from_pem(&pem).map(Some).map_err(|error| malformed(path, "one private key in PEM", error))
 }
 
-fn create_key(dir: &Path) -> Result<KeyPair, AuthorityError> {
+fn create_key(dir: &Path) -> Result<Key, AuthorityError> {
     // The key is published before the certificate: who sees a certificate first has either lost a race just now, or
     // the key has gone.
     if dir.join(ROOT).exists() {
         return read_key(dir)?.ok_or_else(|| AuthorityError::KeyMissing { dir: dir.into() });
     }
-    let pem = Zeroizing::new(KeyPair::generate()?.serialize_pem());
-    publish(dir, KEY, pem.as_bytes(), 0o600)?;
+    publish(dir, KEY, Key::generate()?.to_pem().as_bytes(), 0o600)?;
     read_key(dir)?.ok_or_else(|| AuthorityError::KeyMissing { dir: dir.into() })
 }
 
@@ -82,11 +81,7 @@ fn read_root(dir: &Path) -> Result<Option<CertificateDer<'static>>, AuthorityErr
         .map_err(|error| malformed(path, "one certificate in PEM", error))
 }
 
-fn create_root(
-    dir: &Path,
-    key: &KeyPair,
-    trust_domain: &str,
-) -> Result<CertificateDer<'static>, AuthorityError> {
+fn create_root(dir: &Path, key: &Key, trust_domain: &str) -> Result<CertificateDer<'static>, AuthorityError> {
     let root = root::sign(key, trust_domain, root::LIFETIME, SystemTime::now())?;
     publish(dir, ROOT, root.pem().as_bytes(), 0o644)?;
     let path = dir.join(ROOT);

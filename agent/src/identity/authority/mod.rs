@@ -13,11 +13,9 @@ use std::{
 };
 
 use culvert_policy::SpiffeId;
-use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
-use zeroize::Zeroize;
 
-use super::{Certificate, IssueError, Trust, certificate::certified_key};
+use super::{Certificate, IssueError, Key, Trust, certificate::certified_key};
 pub use error::AuthorityError;
 pub use root::RootFault;
 pub(crate) use root::{NewRoot, only_certificate};
@@ -36,7 +34,7 @@ pub struct Authority {
 impl Authority {
     /// An authority that lives as long as this value, with a key of its own.
     pub fn in_memory(trust_domain: &str) -> Result<Self, AuthorityError> {
-        let key = KeyPair::generate()?;
+        let key = Key::generate()?;
         let root = root::sign(&key, trust_domain, root::LIFETIME, SystemTime::now())?;
         Self::from_pair(key, root.into(), trust_domain)
             .map_err(|source| AuthorityError::Root { path: "(in memory)".into(), source })
@@ -55,7 +53,7 @@ impl Authority {
         &self.signer.root().certificate
     }
 
-    fn from_pair(key: KeyPair, root: CertificateDer<'static>, trust_domain: &str) -> Result<Self, RootFault> {
+    fn from_pair(key: Key, root: CertificateDer<'static>, trust_domain: &str) -> Result<Self, RootFault> {
         let signer = Signer::new(key, root, trust_domain)?;
         signer.root().holds_at(SystemTime::now())?;
         let trust = Trust::new(trust_domain, [&signer.root().certificate]).map_err(RootFault::Anchor)?;
@@ -76,12 +74,11 @@ impl Authority {
             .map_err(|expected| IssueError::ForeignTrustDomain { expected, found: id.clone() })?;
         self.signer.root().holds_at(now).map_err(|source| IssueError::Root { id: id.clone(), source })?;
         let sign_error = |source| IssueError::Sign { id: id.clone(), source };
-        let mut pair = KeyPair::generate().map_err(sign_error)?;
+        let pair = Key::generate().map_err(sign_error)?;
         let leaf = self.signer.workload(id, &pair, lifetime, now).map_err(sign_error)?;
         let Leaf { certificate, not_before, not_after } = leaf;
         let key = certified_key(vec![certificate.into()], &pair)
             .map_err(|source| IssueError::Key { id: id.clone(), source });
-        pair.zeroize();
         Ok(Certificate { key: Arc::new(key?), issued: now, not_before, not_after })
     }
 

@@ -6,14 +6,15 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, PublicKeyData,
+    SanType,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::SKEW;
+use crate::identity::{Key, clock::utc};
 
 /// How long a root holds: ten years, as Istio's self-signed root does.
 pub(super) const LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
@@ -78,11 +79,9 @@ impl NewRoot {
         lifetime: Duration,
         now: SystemTime,
     ) -> Result<Self, rcgen::Error> {
-        let mut key = KeyPair::generate()?;
+        let key = Key::generate()?;
         let certificate = sign(&key, trust_domain, lifetime, now)?.pem();
-        let made = Self { key: Zeroizing::new(key.serialize_pem()), certificate };
-        key.zeroize();
-        Ok(made)
+        Ok(Self { key: key.to_pem(), certificate })
     }
 }
 
@@ -100,7 +99,7 @@ pub(crate) fn only_certificate(pem: &[u8]) -> Result<CertificateDer<'static>, Bo
 /// A new root certificate for `key`. It names the trust domain as SPIFFE demands (X.509-SVID, section 3.2): a URI
 /// without a path.
 pub(super) fn sign(
-    key: &KeyPair,
+    key: &Key,
     trust_domain: &str,
     lifetime: Duration,
     now: SystemTime,
@@ -128,7 +127,7 @@ impl Root {
     /// trust domain, such as one that openssl made, serves any.
     pub(super) fn check(
         certificate: CertificateDer<'static>,
-        key: &KeyPair,
+        key: &Key,
         trust_domain: &str,
     ) -> Result<Self, RootFault> {
         let (_, parsed) =
@@ -174,8 +173,4 @@ fn flat(error: x509_parser::nom::Err<x509_parser::error::X509Error>) -> x509_par
         x509_parser::nom::Err::Error(error) | x509_parser::nom::Err::Failure(error) => error,
         x509_parser::nom::Err::Incomplete(_) => x509_parser::error::X509Error::InvalidCertificate,
     }
-}
-
-fn utc(time: SystemTime) -> time::OffsetDateTime {
-    time.into()
 }

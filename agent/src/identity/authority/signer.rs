@@ -4,17 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use culvert_policy::SpiffeId;
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    PublicKeyData, SanType,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PublicKeyData,
+    SanType,
 };
 use rustls::pki_types::CertificateDer;
 
 use super::{RootFault, SKEW, root, root::Root};
+use crate::identity::Key;
 
 /// A root that can sign.
 pub(crate) struct Signer {
     root: Root,
-    issuer: rcgen::Issuer<'static, KeyPair>,
+    issuer: rcgen::Issuer<'static, Key>,
 }
 
 /// A certificate that was signed just now.
@@ -28,7 +29,7 @@ impl Signer {
     /// Checks that the two belong together and to the trust domain. Whether the root holds depends on the time, and is
     /// checked where it is used.
     pub(crate) fn new(
-        key: KeyPair,
+        key: Key,
         root: CertificateDer<'static>,
         trust_domain: &str,
     ) -> Result<Self, RootFault> {

@@ -7,12 +7,11 @@ use std::{
 
 use culvert_policy::SpiffeId;
 use prost_types::{Struct, Value, value::Kind};
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, SanType};
-use zeroize::Zeroize;
+use rcgen::{CertificateParams, DistinguishedName, PublicKeyData, SanType};
 
 use super::{AnswerFault, answer};
 use crate::identity::{
-    Certificate, Trust,
+    Certificate, Key, Trust,
     certificate::certified_key,
     istio_ca::{IMPERSONATED_IDENTITY, IstioCertificateRequest},
 };
@@ -24,23 +23,14 @@ pub(super) struct Request<'a> {
     csr: String,
 }
 
-/// An ECDSA P-256 key that leaves no trace when it is not needed any more.
-struct Key(KeyPair);
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
 impl<'a> Request<'a> {
     /// Makes a key for `id`.
     pub(super) fn new(id: &'a SpiffeId) -> Result<Self, rcgen::Error> {
-        let key = Key(KeyPair::generate()?);
+        let key = Key::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
-        let csr = params.serialize_request(&key.0)?.pem()?;
+        let csr = params.serialize_request(&key)?.pem()?;
         Ok(Self { id, key, csr })
     }
 
@@ -61,8 +51,8 @@ impl<'a> Request<'a> {
         trust: &Trust,
         now: SystemTime,
     ) -> Result<Certificate, AnswerFault> {
-        let answer = answer::check(answer, self.id, self.key.0.subject_public_key_info(), trust, now)?;
-        let key = certified_key(answer.chain, &self.key.0).map_err(AnswerFault::Key)?;
+        let answer = answer::check(answer, self.id, self.key.subject_public_key_info(), trust, now)?;
+        let key = certified_key(answer.chain, &self.key).map_err(AnswerFault::Key)?;
         Ok(Certificate {
             key: Arc::new(key),
             issued: now,

@@ -8,7 +8,7 @@ use std::{
 use culvert_policy::SpiffeId;
 use futures::executor::block_on;
 
-use super::{Identities, Requests, Workload};
+use super::{Identities, LONGEST_NAP, Requests, SHORTEST_NAP, Workload};
 
 impl Identities {
     /// Asks for what is due at `now`, waits for all of it, and says how long from `now` the next is.
@@ -18,6 +18,14 @@ impl Identities {
             let nap = self.shared.rotation.ask_due(self.shared.held(), &mut requests, now);
             let Some(answer) = block_on(requests.next()) else { return nap };
             self.shared.rotation.settle(answer, &self.shared.held(), now);
+        }
+    }
+
+    /// What [`Self::rotate`] does until `end`, where `advance` moves the clock instead of time passing.
+    pub(crate) fn rotate_until(&self, end: SystemTime, advance: impl Fn(Duration)) {
+        while self.shared.clock.now() < end {
+            let nap = self.renew_due(self.shared.clock.now());
+            advance(nap.clamp(SHORTEST_NAP, LONGEST_NAP));
         }
     }
 

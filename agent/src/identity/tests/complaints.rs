@@ -3,20 +3,25 @@
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use tracing::{Level, subscriber::with_default};
+use tonic::Status;
+use tracing::{
+    Level, Subscriber,
+    subscriber::{set_default, with_default},
+};
 
 use super::{
+    fake_ca::{FakeCa, Signer},
     mesh::{DAY, id},
     remote::{Mesh, Mood},
 };
-use crate::identity::{Clock, Workload};
+use crate::identity::{Clock, Issuer, Workload};
 
 const PODS: usize = 110;
 
-/// Lines of at least INFO.
+/// What is written by a subscriber.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -30,20 +35,29 @@ impl Write for Log {
     }
 }
 
+impl Log {
+    /// Writes what is of this level or a graver one.
+    fn subscriber(&self, level: Level) -> impl Subscriber + use<> {
+        let writer = self.clone();
+        tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_max_level(level)
+            .without_time()
+            .with_target(false)
+            .with_ansi(false)
+            .finish()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 /// The levels and the texts of what is logged meanwhile.
 fn logged(what: impl FnOnce()) -> Vec<String> {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_max_level(Level::INFO)
-        .without_time()
-        .with_target(false)
-        .with_ansi(false)
-        .finish();
-    with_default(subscriber, what);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    text.lines().map(|line| line.trim().to_owned()).collect()
+    with_default(log.subscriber(Level::INFO), what);
+    log.text().lines().map(|line| line.trim().to_owned()).collect()
 }
 
 fn pods(mesh: &Mesh) -> Vec<Arc<Workload>> {
@@ -118,4 +132,25 @@ fn a_report_says_until_when_certificates_hold_and_what_is_wrong() {
     assert_eq!(refused.next_renewal, mesh.clock.now() + Duration::from_secs(1));
     drop(workload);
     assert!(mesh.identities.report().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_that_is_logged_of_requests_holds_the_token_or_a_key() {
+    const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.of-this-agent";
+    let root = Arc::new(Signer::root("root"));
+    let signer = root.clone();
+    let mut ca = FakeCa::start(&root, move |asked| Some(Ok(vec![signer.sign(&asked.csr)]))).await;
+    ca.set_token(TOKEN);
+    let log = Log::default();
+    let _logging = set_default(log.subscriber(Level::TRACE));
+    let client = ca.client();
+    let issue = async || client.issue(&id("sleep"), DAY, SystemTime::now()).await;
+    issue().await.unwrap();
+    ca.behave(|_| Some(Err(Status::permission_denied("no"))));
+    issue().await.unwrap_err();
+    ca.stop().await;
+    issue().await.unwrap_err();
+    let text = log.text();
+    assert!(text.contains("TRACE"), "all is logged that can be");
+    assert!(!text.contains(TOKEN) && !text.contains("PRIVATE"), "{text}");
 }

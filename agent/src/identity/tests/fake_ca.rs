@@ -53,7 +53,12 @@ pub(super) struct Signer {
 
 impl Signer {
     pub(super) fn root(name: &str) -> Self {
-        let (params, key) = (authority(name), KeyPair::generate().unwrap());
+        Self::root_with(name, KeyPair::generate().unwrap())
+    }
+
+    /// A root with a key of any kind.
+    pub(super) fn root_with(name: &str, key: KeyPair) -> Self {
+        let params = authority(name);
         let pem = params.self_signed(&key).unwrap().pem();
         Self { ca: Issuer::new(params, key), pem }
     }

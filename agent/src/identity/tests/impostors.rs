@@ -119,20 +119,20 @@ fn impostors(ca: &Issuer<'static, KeyPair>) -> Vec<Row> {
     let dns = || SanType::DnsName("httpbin.full.svc".try_into().unwrap());
     let foreign = "spiffe://other.example/ns/full/sa/httpbin";
     vec![
-        ("foreign CA", signed(&foreign_ca("Other"), &good()), Reason::ForeignCa, "our root"),
+        ("foreign CA", signed(&foreign_ca("Other"), &good()), Reason::ForeignCa, "a trusted root"),
         (
             "foreign CA with our name",
             signed(&foreign_ca("Culvert root"), &good()),
             Reason::ForeignCa,
-            "our root",
+            "a trusted root",
         ),
-        ("self-signed", self_signed(&good()), Reason::ForeignCa, "our root"),
+        ("self-signed", self_signed(&good()), Reason::ForeignCa, "a trusted root"),
         ("foreign trust domain", sans(vec![uri(foreign)]), Reason::ForeignTrustDomain, foreign),
         (
             "foreign CA and trust domain",
             signed(&foreign_ca("Other"), &with(|params| params.subject_alt_names = vec![uri(foreign)])),
             Reason::ForeignCa,
-            "our root",
+            "a trusted root",
         ),
         (
             "expired",

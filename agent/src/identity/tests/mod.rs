@@ -7,6 +7,8 @@ mod complaints;
 mod fake_ca;
 mod handshakes;
 mod impostors;
+mod istiod;
+mod lifetimes;
 mod mesh;
 mod remote;
 mod renewal;

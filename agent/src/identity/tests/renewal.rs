@@ -25,7 +25,7 @@ fn living(life: Duration) -> Certificate {
 }
 
 fn wait_after(certificate: &Certificate, spread: f64) -> Duration {
-    Renewal::first().after_success(certificate, now(), spread).wait(now())
+    Renewal::after_success(certificate, now(), spread).wait(now())
 }
 
 #[test]
@@ -66,19 +66,6 @@ fn a_life_beyond_any_is_renewed_at_half_of_it() {
 }
 
 #[test]
-fn certificates_that_are_over_when_they_come_are_asked_for_ever_more_slowly() {
-    let (mut renewal, useless) = (Renewal::first(), living(SECOND));
-    let waits = [(); 8].map(|()| {
-        renewal = renewal.after_success(&useless, now(), 0.0);
-        renewal.wait(now()).as_secs()
-    });
-    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-    let renewal = renewal.after_success(&living(DAY), now(), 0.0);
-    assert_eq!(renewal.wait(now()), DAY / 2);
-    assert_eq!(renewal.after_success(&useless, now(), 0.0).wait(now()), SECOND);
-}
-
-#[test]
 fn a_refusal_is_tried_again_quickly_then_slowly() {
     let mut renewal = Renewal::first();
     let waits = [(); 11].map(|()| {
@@ -100,7 +87,7 @@ fn a_clock_set_back_ends_the_wait_once() {
 
 #[test]
 fn a_certificate_that_lost_its_root_is_renewed_soon_and_no_wait_is_made_longer() {
-    let renewal = Renewal::first().after_success(&living(DAY), now(), 0.0);
+    let renewal = Renewal::after_success(&living(DAY), now(), 0.0);
     assert_eq!(renewal.hastened(now(), 1.0).wait(now()), 10 * SECOND);
     let refused = Renewal::first().after_refusal(now(), 0.0);
     assert_eq!(refused.hastened(now(), 1.0), refused);

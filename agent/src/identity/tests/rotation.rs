@@ -167,10 +167,9 @@ async fn rotate_until_issued(lifetime: Duration, count: usize) -> Duration {
     let remote = Remote::new(authority, sender);
     let identities = Identities::new(remote, lifetime);
     let rotation = tokio::spawn(identities.clone().rotate());
-    let held = identities.workload(&id("sleep"));
+    let _held = identities.workload(&id("sleep"));
     let started = Instant::now();
     let all = async {
-        held.ready().await;
         for _ in 0..count {
             issued.recv().await;
         }
