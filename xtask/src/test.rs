@@ -66,7 +66,8 @@ fn nextest(filters: &[String]) -> Command {
     nextest
         .env("CULVERT_BIN", places::binary("culvert"))
         .env("CULVERT_POD_BIN", places::binary("culvert-pod"))
-        .env("CULVERT_HELM", places::helm());
+        .env("CULVERT_HELM", places::helm())
+        .env("CULVERT_ENVOY", places::envoy());
     nextest
 }
 

@@ -42,6 +42,8 @@ pub(super) trait Leg {
 pub(super) enum Broken {
     /// The other side broke off, as applications may.
     Reset,
+    /// The other side has sent all it had, and takes no more.
+    Deaf,
     /// Something in between failed.
     Failed(Failure),
 }
@@ -72,6 +74,11 @@ impl Tcp {
                 pending::<()>().await;
             }
         }
+    }
+
+    /// Has it end with a FIN although the other side may send more, which then meets a RST: as a socket is closed.
+    pub(super) const fn leave(&mut self) {
+        self.received_all = true;
     }
 
     fn read(&mut self) -> io::Result<Bytes> {

@@ -185,7 +185,7 @@ async fn handshake(enrolled: &Enrolled, key: &Key) -> Result<(Rc<Tunnel>, Driver
 async fn drive(enrolled: &Enrolled, key: &Key, tunnel: Rc<Tunnel>, mut driver: Driver) {
     let mut phase = enrolled.phase();
     tokio::select! {
-        () = driver.run() => {}
+        () = driver.run(&tunnel) => {}
         _ = phase.wait_for(|phase| *phase != Phase::Serving) => {}
     }
     enrolled.pool.retire(key, &tunnel);
@@ -203,6 +203,10 @@ pub(super) fn close(record: &Record, reason: Reason, ended: Ended) {
         }
         Ended::Far(Broken::Reset) => {
             record.note("reset by the peer");
+            record.carried(reason);
+        }
+        Ended::App(Broken::Deaf) | Ended::Far(Broken::Deaf) => {
+            record.note("ended by the peer alone");
             record.carried(reason);
         }
         Ended::App(Broken::Failed(failure)) | Ended::Far(Broken::Failed(failure)) => {

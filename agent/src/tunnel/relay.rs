@@ -5,9 +5,11 @@ use std::{
     future::poll_fn,
     pin::pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::leg::{Broken, Leg, Tcp};
 use crate::observe::Record;
@@ -16,12 +18,30 @@ use crate::observe::Record;
 pub(super) async fn relay(app: Tcp, far: impl Leg, record: &Record) -> Ended {
     let mut gone = pin!(app.broken());
     let mut relay = Relay { app, far, up: Pump::default(), down: Pump::default() };
-    poll_fn(|cx| match relay.poll(cx, record) {
+    let ended = poll_fn(|cx| match relay.poll(cx, record) {
         Poll::Pending if relay.is_app_unheard() => gone.as_mut().poll(cx).map(|()| relay.abandon()),
         polled => polled,
     })
-    .await
+    .await;
+    if matches!(ended, Ended::Far(Broken::Deaf)) {
+        part(relay.app).await;
+    }
+    ended
 }
+
+/// Closes the application's connection such that it can read all that it was sent: closing it over unread bytes would
+/// send a RST, which overtakes them.
+async fn part(mut app: Tcp) {
+    let drain = poll_fn(|cx| {
+        while let Ok(Some(_)) = ready!(app.poll_recv(cx)) {}
+        Poll::Ready(())
+    });
+    // Who goes on sending to nobody may know.
+    let _ = timeout(PARTING, drain).await;
+    app.leave();
+}
+
+const PARTING: Duration = Duration::from_secs(1);
 
 /// How a relay ended.
 #[derive(Clone, Debug)]
@@ -58,7 +78,9 @@ impl<F: Leg> Relay<F> {
     /// A peer that has sent all it had can still break off.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let broken = ready!(self.far.poll_broken(cx));
-        self.app.reset();
+        if !matches!(broken, Broken::Deaf) {
+            self.app.reset();
+        }
         Poll::Ready(Ended::Far(broken))
     }
 

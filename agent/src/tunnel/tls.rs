@@ -1,18 +1,24 @@
 //! Handshakes. What comes out of one carries the proof of who is at the other end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use culvert_policy::Reason;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::failure::Failure;
-use crate::identity::{VerifiedPeer, server_name};
+use crate::identity::{VerifiedPeer, server_name, tls_fault};
 
 /// A TLS connection to a peer that has proven who it is.
 pub(super) struct Secured {
@@ -56,6 +62,27 @@ impl Secured {
 
     pub(super) fn into_stream(self) -> TlsStream<TcpStream> {
         self.stream
+    }
+}
+
+/// Why writing failed: the alert with which the peer broke off may lie there unread, and tells more.
+pub(super) fn poll_last_words(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    error: io::Error,
+) -> Poll<io::Error> {
+    if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+        return Poll::Ready(error);
+    }
+    loop {
+        let mut room = [0; 64];
+        let mut words = ReadBuf::new(&mut room);
+        // That such a connection can be read, at least to its end, is certain, but may not have been told yet.
+        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut words)) {
+            Ok(()) if !words.filled().is_empty() => {}
+            Err(told) if tls_fault(&told).is_some() => return Poll::Ready(told),
+            _ => return Poll::Ready(error),
+        }
     }
 }
 

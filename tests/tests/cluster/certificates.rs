@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use culvert_testbed::{Agent, AgentOptions, Family, Pod, PodSpec};
+use culvert_testbed::{Agent, AgentOptions, Credentials, Family, Mesh, Pod, PodSpec};
 use http::{HeaderValue, Method, StatusCode};
 use rustls::AlertDescription;
 use serde_json::Value;
 
 use crate::{
     common::{Cluster, Echo, ask, eventually, exchange},
-    wire::{Credentials, HBONE_PORT, Hbone, Mesh, accept_tls, alert, connect_to, refusal, request},
+    wire::{HBONE_PORT, Hbone, accept_tls, alert, connect_to, refusal, request},
 };
 
 const LEGACY: &str = "spiffe://cluster.local/ns/legacy/sa/sleep";

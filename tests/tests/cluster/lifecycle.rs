@@ -8,13 +8,13 @@ use std::{
     process::Output,
 };
 
-use culvert_testbed::{AgentOptions, Family, Node, culvert};
+use culvert_testbed::{AgentOptions, Family, Mesh, Node, culvert};
 use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     common::{Cluster, Echo, ask, eventually, exchange, mode, one_line, peer_authentication, wait_closed},
-    wire::{Hbone, Mesh, connect_to},
+    wire::{Hbone, connect_to},
 };
 
 const LEGACY: &str = "spiffe://cluster.local/ns/legacy/sa/sleep";

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use culvert_testbed::{AgentOptions, Family, PodSpec, ServiceSpec};
+use culvert_testbed::{AgentOptions, Family, Mesh, PodSpec, ServiceSpec};
 use http::StatusCode;
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::{
     common::{
         Cluster, Echo, ask, destination_rule, eventually, exchange, mode, peer_authentication, wait_closed,
     },
-    wire::{Hbone, Mesh, connect_to},
+    wire::{Hbone, connect_to},
 };
 
 const HTTPBIN: &str = "selector: { matchLabels: { app: httpbin } }";

@@ -5,13 +5,13 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use culvert_testbed::{AgentOptions, Family, Pod, PodSpec};
+use culvert_testbed::{AgentOptions, Credentials, Family, Mesh, Pod, PodSpec};
 use rustls::AlertDescription::{CertificateExpired, CertificateRequired, CertificateUnknown, UnknownCA};
 use serde_json::Value;
 
 use crate::{
     common::{Cluster, Echo, WORD, ask, eventually, exchange, mode, peer_authentication, wait_closed},
-    wire::{Credentials, Mesh, Sidecar, alert, sidecar, tls_client},
+    wire::{Sidecar, alert, sidecar, tls_client},
 };
 
 const IDENTITY: &str = "spiffe://cluster.local/ns/legacy/sa/sidecar";

@@ -1,102 +1,41 @@
-//! Peers made by hand: certificates of any kind, and the two ends of HBONE, so that what agents accept and refuse is
+//! Peers made by hand: the two ends of HBONE, with any certificate, so that what agents accept and refuse is
 //! not told by agents alone.
 
 use std::{
-    fs,
     io::{self, Read as _},
     net::{SocketAddr, TcpStream},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use culvert_testbed::{DEADLINE, Family, Machine, Place, Pod};
+use culvert_testbed::{Credentials, DEADLINE, Family, Place, Pod};
 use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Method, Request, Response};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, SanType};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     version::TLS13,
 };
 use tokio::{net::TcpStream as TokioStream, runtime::Runtime, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsConnector;
 
 pub(crate) const HBONE_PORT: u16 = 15008;
-const MINUTE: Duration = Duration::from_mins(1);
 
-/// An authority in the hands of a test.
-pub(crate) struct Mesh(Issuer<'static, KeyPair>);
-
-/// A certificate and its key.
-pub(crate) struct Credentials {
-    chain: Vec<CertificateDer<'static>>,
-    key: KeyPair,
+/// For a client that believes any server.
+fn client_config(shown: &Credentials) -> ClientConfig {
+    let config = believing_client();
+    config.with_client_auth_cert(shown.chain(), shown.key()).expect("they belong together")
 }
 
-impl Mesh {
-    /// The one whose key the agents of a machine share.
-    pub(crate) fn of(machine: &Machine) -> Self {
-        let read = |name| fs::read_to_string(machine.authority().join(name)).expect("agents have made it");
-        let key = KeyPair::from_pem(&read("ca.key")).expect("a key");
-        Self(Issuer::from_ca_cert_pem(&read("ca.pem"), key).expect("an authority"))
-    }
-
-    /// One that no agent knows.
-    pub(crate) fn foreign() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(Issuer::new(params, KeyPair::generate().expect("a key")))
-    }
-
-    /// A certificate for an identity that is good for a while.
-    pub(crate) fn certificate(&self, identity: &str) -> Credentials {
-        self.certificate_until(identity, SystemTime::now() + 10 * MINUTE)
-    }
-
-    /// A certificate that was good until a minute ago.
-    pub(crate) fn expired(&self, identity: &str) -> Credentials {
-        self.certificate_until(identity, SystemTime::now() - MINUTE)
-    }
-
-    fn certificate_until(&self, identity: &str, end: SystemTime) -> Credentials {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = vec![SanType::URI(identity.try_into().expect("ASCII"))];
-        params.not_before = (end - 20 * MINUTE).into();
-        params.not_after = end.into();
-        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        Credentials { chain: vec![certificate.into()], key }
-    }
-}
-
-impl Credentials {
-    fn key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::try_from(self.key.serialize_der()).expect("PKCS#8")
-    }
-
-    /// For a client that believes any server.
-    fn client(&self) -> ClientConfig {
-        alpn(self.client_without_alpn(), b"h2")
-    }
-
-    fn client_without_alpn(&self) -> ClientConfig {
-        let config = believing_client();
-        config.with_client_auth_cert(self.chain.clone(), self.key()).expect("they belong together")
-    }
-
-    /// For a server that asks its clients for nothing.
-    fn server(&self) -> ServerConfig {
-        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-        let builder = builder.expect("TLS 1.3 is there").with_no_client_auth();
-        let mut config =
-            builder.with_single_cert(self.chain.clone(), self.key()).expect("they belong together");
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        config
-    }
+/// For a server that asks its clients for nothing.
+fn server_config(shown: &Credentials) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+    let builder = builder.expect("TLS 1.3 is there").with_no_client_auth();
+    let mut config = builder.with_single_cert(shown.chain(), shown.key()).expect("they belong together");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
 }
 
 type ConfigWantsClientCert = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
@@ -166,8 +105,8 @@ pub(crate) fn refusal(
     family: Family,
     shown: Option<&Credentials>,
 ) -> (SocketAddr, io::Error) {
-    let anonymous = || alpn(believing_client().with_no_client_auth(), b"h2");
-    let config = shown.map_or_else(anonymous, Credentials::client);
+    let anonymous = || believing_client().with_no_client_auth();
+    let config = alpn(shown.map_or_else(anonymous, client_config), b"h2");
     let tcp = from.connect(server.address(family, HBONE_PORT)).expect("the agent listens");
     let source = tcp.local_addr().expect("a connected socket has one");
     let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
@@ -189,14 +128,15 @@ pub(crate) fn sidecar(tcp: TcpStream, shown: Option<&Credentials>) -> Sidecar {
 /// TLS of an application's own, which offers a protocol that is not the mesh's.
 pub(crate) fn tls_client(tcp: TcpStream, shown: Option<&Credentials>, protocol: &[u8]) -> Sidecar {
     let anonymous = || believing_client().with_no_client_auth();
-    let config = alpn(shown.map_or_else(anonymous, Credentials::client_without_alpn), protocol);
+    let config = alpn(shown.map_or_else(anonymous, client_config), protocol);
     let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
     rustls::StreamOwned::new(tls, tcp)
 }
 
 /// Has one client shake hands with us, who show `credentials`, and returns what the client says to them.
 pub(crate) fn accept_tls(tcp: &mut TcpStream, credentials: &Credentials) -> io::Result<()> {
-    let mut tls = ServerConnection::new(Arc::new(credentials.server())).expect("the configuration is good");
+    let mut tls =
+        ServerConnection::new(Arc::new(server_config(credentials))).expect("the configuration is good");
     while tls.is_handshaking() {
         tls.complete_io(tcp)?;
     }
@@ -238,7 +178,7 @@ impl Hbone {
         let tcp = from.connect(server.address(family, HBONE_PORT))?;
         tcp.set_nonblocking(true)?;
         let source = tcp.local_addr()?;
-        let connector = TlsConnector::from(Arc::new(credentials.client()));
+        let connector = TlsConnector::from(Arc::new(alpn(client_config(credentials), b"h2")));
         let (requests, connection, certificate) = runtime.block_on(async {
             let tls = connector.connect(server_name(), TokioStream::from_std(tcp)?).await?;
             let certificate = tls.get_ref().1.peer_certificates().expect("servers show one")[0].clone();

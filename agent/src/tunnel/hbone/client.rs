@@ -1,6 +1,6 @@
 //! The client's end of a tunnel.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use culvert_policy::Reason;
@@ -57,6 +57,17 @@ impl Tunnel {
         free.then(|| Lease { busy: self.load.begin(), tunnel: Rc::clone(self) })
     }
 
+    /// Notes that the peer has said how many streams it allows: its first frame does (RFC 9113, section 3.4).
+    fn listen(&self) {
+        if !*self.settled.borrow() && self.requests.current_max_send_streams() != FIRST_STREAMS {
+            self.settle();
+        }
+    }
+
+    fn settle(&self) {
+        self.settled.send_if_modified(|settled| !std::mem::replace(settled, true));
+    }
+
     fn limit(&self) -> usize {
         if *self.settled.borrow() {
             self.requests.current_max_send_streams().min(MAX_STREAMS as usize)
@@ -88,11 +99,17 @@ fn builder() -> Builder {
 
 impl Driver {
     /// Moves the tunnel's bytes until it is over, or was idle for too long.
-    pub(in super::super) async fn run(&mut self) {
+    pub(in super::super) async fn run(&mut self, tunnel: &Tunnel) {
+        let Self { connection, load } = self;
+        let connection = poll_fn(|cx| {
+            let polled = connection.poll_unpin(cx);
+            tunnel.listen();
+            polled
+        });
         tokio::select! {
             // What broke the connection, the streams learn from it.
-            _ = &mut self.connection => {}
-            () = self.load.idle(CLIENT_IDLE) => {}
+            _ = connection => {}
+            () = load.idle(CLIENT_IDLE) => {}
         }
     }
 
@@ -133,6 +150,8 @@ impl Lease {
         pod: &PodRef,
     ) -> Result<Stream, Unopened> {
         let answer = timeout(ANSWER, self.request(target, client, pod)).await;
+        // Nobody is to wait any longer for what the peer may allow.
+        self.tunnel.settle();
         let (send, recv) = answer.unwrap_or_else(|_| {
             let late = Failure::new(Reason::Timeout, "the peer's agent did not answer a CONNECT in time");
             Err(Unopened::Failed(late))
@@ -151,7 +170,6 @@ impl Lease {
         let mut requests = ready.map_err(|error| self.stale(&error))?;
         let (answer, send) = requests.send_request(request, false).map_err(|error| self.stale(&error))?;
         let answer = answer.await.map_err(|error| self.unanswered(&error))?;
-        self.tunnel.settled.send_replace(true);
         accepted(answer.status()).map_err(Unopened::Failed)?;
         Ok((send, answer.into_body()))
     }

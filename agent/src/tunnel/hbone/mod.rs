@@ -20,8 +20,8 @@ pub const PORT: u16 = 15008;
 
 /// Streams that one tunnel carries at once; more get a tunnel of their own.
 const MAX_STREAMS: u32 = 1024;
-/// Streams a peer surely allows before it has said how many (RFC 9113, section 6.5.2, asks for no fewer).
-const FIRST_STREAMS: usize = 100;
+/// Streams that a peer surely allows before it has said how many: they need not wait for that.
+const FIRST_STREAMS: usize = 1;
 /// What a peer may send on one stream before its bytes have reached the application: the bound on a stream's memory.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// All streams at once can fill their windows, so that stalled ones never hold up the others.

@@ -18,13 +18,14 @@ use super::{
 pub(in super::super) struct Stream {
     send: SendStream<Bytes>,
     recv: RecvStream,
+    received_all: bool,
     fault: Fault,
     _busy: Busy,
 }
 
 impl Stream {
     pub(super) const fn new(send: SendStream<Bytes>, recv: RecvStream, fault: Fault, busy: Busy) -> Self {
-        Self { send, recv, fault, _busy: busy }
+        Self { send, recv, received_all: false, fault, _busy: busy }
     }
 
     fn broken(&self, error: h2::Error) -> Broken {
@@ -32,6 +33,14 @@ impl Stream {
             return Broken::Reset;
         }
         Broken::Failed(failure(&self.fault, error))
+    }
+
+    /// What an error of sending means: nothing while the peer, who wants no more, has bytes for us on the way.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>, error: h2::Error) -> Poll<Broken> {
+        match self.send.poll_reset(cx) {
+            Poll::Ready(Ok(_)) => self.poll_broken(cx),
+            _ => Poll::Ready(self.broken(error)),
+        }
     }
 
     /// Asks for credit only while there is something to send: what an idle stream holds, the others lack.
@@ -61,7 +70,10 @@ impl Leg for Stream {
                 Some(Ok(chunk)) if chunk.is_empty() => {}
                 Some(Ok(chunk)) => return Poll::Ready(Ok(Some(chunk))),
                 Some(Err(error)) => return Poll::Ready(Err(self.broken(error))),
-                None => return Poll::Ready(Ok(None)),
+                None => {
+                    self.received_all = true;
+                    return Poll::Ready(Ok(None));
+                }
             }
         }
     }
@@ -75,18 +87,26 @@ impl Leg for Stream {
         while !chunk.is_empty() {
             let credit = ready!(self.poll_credit(cx, chunk.len()))?;
             let part = chunk.split_to(credit.min(chunk.len()));
-            self.send.send_data(part, false).map_err(|error| self.broken(error))?;
+            if let Err(error) = self.send.send_data(part, false) {
+                return Poll::Ready(Err(ready!(self.poll_unsent(cx, error))));
+            }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let finished = self.send.send_data(Bytes::new(), true);
-        Poll::Ready(finished.map_err(|error| self.broken(error)))
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self.send.send_data(Bytes::new(), true) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(ready!(self.poll_unsent(cx, error)))),
+        }
     }
 
+    /// A server that has answered may refuse to hear more with `NO_ERROR`, and its answer has to arrive nevertheless
+    /// (RFC 9113, section 8.1). What says the same before the end of an answer is found by receiving.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         match ready!(self.send.poll_reset(cx)) {
+            Ok(h2::Reason::NO_ERROR) if self.received_all => Poll::Ready(Broken::Deaf),
+            Ok(h2::Reason::NO_ERROR) => Poll::Pending,
             Ok(_) => Poll::Ready(Broken::Reset),
             Err(error) => Poll::Ready(self.broken(error)),
         }

@@ -6,6 +6,7 @@ mod idle;
 mod lifecycle;
 mod raw;
 mod refusals;
+mod servers;
 mod strangers;
 mod streams;
 mod transports;

@@ -82,7 +82,7 @@ pub(super) async fn refusal(mesh: &Mesh, foreign: &Workload) -> Reason {
     let (tunnel, mut driver) = soon(hbone::Tunnel::open(secured)).await.unwrap();
     let (lease, pod) = (tunnel.lease().unwrap(), pod("sleep"));
     let stream = lease.connect(mesh.hbone, mesh.hbone, &pod);
-    match soon(async { tokio::join!(stream, driver.run()) }).await.0 {
+    match soon(async { tokio::join!(stream, driver.run(&tunnel)) }).await.0 {
         Err(Unopened::Failed(failure) | Unopened::Stale(_, failure)) => failure.reason,
         Ok(_) => panic!("a stream was opened"),
     }
