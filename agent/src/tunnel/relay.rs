@@ -75,13 +75,17 @@ impl<F: Leg> Relay<F> {
         Poll::Ready(ended)
     }
 
-    /// A peer that has sent all it had can still break off.
+    /// A peer that has sent all it had can still break off. If it only wants to hear no more, what it said comes first,
+    /// with its end.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let broken = ready!(self.far.poll_broken(cx));
-        if !matches!(broken, Broken::Deaf) {
-            self.app.reset();
+        match ready!(self.far.poll_broken(cx)) {
+            Broken::Deaf if self.down.state != State::Done => Poll::Pending,
+            Broken::Deaf => Poll::Ready(Ended::Far(Broken::Deaf)),
+            broken => {
+                self.app.reset();
+                Poll::Ready(Ended::Far(broken))
+            }
         }
-        Poll::Ready(Ended::Far(broken))
     }
 
     /// Whether nothing of the application is being waited for, so that its breaking off would go unnoticed.
@@ -179,11 +183,11 @@ const ROUNDS: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::{rc::Rc, sync::Arc};
+    use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
     use culvert_policy::Reason;
     use tokio::{
-        io::AsyncWriteExt,
+        io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
         sync::Notify,
     };
@@ -214,13 +218,67 @@ mod tests {
         fn reset(&mut self) {}
     }
 
+    /// A peer that has answered in so many chunks, and wants to hear no more.
+    struct Answered {
+        chunks: usize,
+        is_over: bool,
+    }
+
+    impl Leg for Answered {
+        fn poll_recv(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+            self.is_over = self.chunks == 0;
+            self.chunks = self.chunks.saturating_sub(1);
+            Poll::Ready(Ok((!self.is_over).then_some(Bytes::from_static(b"answer"))))
+        }
+
+        fn poll_send(&mut self, _cx: &mut Context<'_>, _chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
+            Poll::Pending
+        }
+
+        fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_broken(&mut self, _cx: &mut Context<'_>) -> Poll<Broken> {
+            if self.is_over { Poll::Ready(Broken::Deaf) } else { Poll::Pending }
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    async fn accepted() -> (TcpStream, TcpStream, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (agent, source) = listener.accept().await.unwrap();
+        (app, agent, source)
+    }
+
+    fn record(source: SocketAddr) -> Record {
+        let pod = PodRef { namespace: "full".into(), name: "sleep".into() };
+        Record::new(Arc::new(AccessLog), Direction::Outbound, pod, source)
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_well_wherever_the_relays_turn_ends_in_it() {
+        for chunks in ROUNDS - 2..=ROUNDS + 2 {
+            let (mut app, agent, source) = accepted().await;
+            let record = record(source);
+            let relay = relay(Tcp::new(agent), Answered { chunks, is_over: false }, &record);
+            let reading = async {
+                let mut answer = Vec::new();
+                app.read_to_end(&mut answer).await.map(|_| answer.len())
+            };
+            let (ended, read) = tokio::join!(relay, reading);
+            assert!(matches!(ended, Ended::Far(Broken::Deaf)), "{ended:?}");
+            assert_eq!(read.unwrap(), chunks * b"answer".len());
+            record.carried(Reason::PeerHbone);
+        }
+    }
+
     #[tokio::test]
     async fn a_reset_is_noticed_while_the_peer_takes_nothing() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (agent, source) = listener.accept().await.unwrap();
-        let pod = PodRef { namespace: "full".into(), name: "sleep".into() };
-        let record = Record::new(Arc::new(AccessLog), Direction::Outbound, pod, source);
+        let (mut app, agent, source) = accepted().await;
+        let record = record(source);
         let stuck = Rc::new(Notify::new());
         let relay = relay(Tcp::new(agent), Wall(Rc::clone(&stuck)), &record);
         let aborting = async {

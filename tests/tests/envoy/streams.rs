@@ -89,10 +89,10 @@ fn an_answer_that_ends_before_its_question_arrives_whole() {
         carry(client, server, QUESTION);
         send(server, WITHIN_WINDOW);
         server.shutdown(Shutdown::Both).unwrap();
-        expect(client, WITHIN_WINDOW);
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
         let record = way.record(site, *source);
         assert_eq!(record["outcome"], "ok", "{record}");
+        expect(client, WITHIN_WINDOW);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
         // What is said to nobody meets a RST, as it does without anything in between.
         let refused = eventually("the reset", || client.write_all(QUESTION).err());
         assert!(matches!(refused.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{refused}");
