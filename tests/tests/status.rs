@@ -313,16 +313,28 @@ fn a_policy_that_was_refused_is_named_until_it_is_put_right() {
 }
 
 #[test]
-fn a_resource_that_may_not_be_read_is_named() {
-    let mut site = Site::new();
-    site.api.deny("services");
-    let _agent = site.agent();
-    let document = site.wait_concern(&["services", "forbidden"]);
-    assert_eq!(named(&document["cluster"]["watches"], "resource", "services")["state"], "denied");
-    let document =
-        site.wait(&["-o", "json"], |answer| answer.json()["pods"]["enrolled"][0].is_object()).json();
-    for resource in RESOURCES.into_iter().filter(|resource| *resource != "services") {
-        assert_eq!(named(&document["cluster"]["watches"], "resource", resource)["state"], "watching");
+fn a_resource_that_may_not_be_read_is_named_and_the_agent_is_not_ready() {
+    for resource in ["services", "peerauthentications"] {
+        let mut site = Site::new();
+        site.api.deny(resource);
+        let _agent = site.agent();
+        let document = site.wait_concern(&["the agent is not ready", resource, "forbidden"]);
+        let watches = document["cluster"]["watches"].as_array().unwrap();
+        let unread: Vec<_> = watches.iter().filter(|watch| watch["state"] == "denied").collect();
+        assert_eq!((unread.len(), &unread[0]["settled"]), (1, &json!(false)), "{watches:#?}");
+        let readiness = site.ask(&["--ready"]);
+        assert_eq!(readiness.code, Some(1));
+        assert!(
+            readiness.text.starts_with(resource) && readiness.text.contains("forbidden"),
+            "{readiness:?}"
+        );
+        assert_eq!(document["pods"]["enrolled"], json!([]));
+
+        site.api.deny_nothing();
+        let document = site.wait(&["-o", "json"], is_announced).json();
+        for resource in RESOURCES {
+            assert_eq!(named(&document["cluster"]["watches"], "resource", resource)["state"], "watching");
+        }
     }
 }
 

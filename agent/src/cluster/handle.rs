@@ -62,7 +62,9 @@ impl Cluster {
         self.sources.statuses(|kind| index.count(kind))
     }
 
-    /// Whether the cluster's state is complete: each resource was listed once, or is not served, or may not be read.
+    /// Whether the cluster's state is complete: each resource was listed once, or is not served. One that may not be
+    /// read is not taken for empty: without `PeerAuthentication`s, `STRICT` would be `PERMISSIVE`; without pods,
+    /// endpoints or rules, a peer would be one that speaks plaintext.
     pub fn synced(&self) -> watch::Receiver<bool> {
         self.sources.synced()
     }

@@ -25,6 +25,8 @@ pub struct WatchStatus {
     pub last_event: Option<SystemTime>,
     /// What went wrong last, until it is right again.
     pub error: Option<String>,
+    /// All of it was known once since the agent began, or there is nothing to be had.
+    pub settled: bool,
 }
 
 /// Whether what is known of a resource is up to date.
@@ -36,7 +38,7 @@ pub enum WatchState {
     Watching,
     /// The API server cannot be asked. What was known last serves on.
     Retrying,
-    /// The agent may not read it. What was known last serves on.
+    /// The agent may not read it. What was known last serves on; what was never known is not taken for empty.
     Denied,
     /// The cluster has no such resource, as before Istio's CRDs are installed.
     NotServed,
@@ -132,6 +134,7 @@ impl Sources {
             objects: if let Source::Kind(kind) = source { count(*kind) } else { progress.objects },
             last_event: progress.last_event,
             error: progress.error.clone(),
+            settled: progress.settled,
         };
         self.lock().iter().map(status).collect()
     }

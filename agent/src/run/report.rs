@@ -80,13 +80,11 @@ impl Reporter {
     /// What the agent waits for before it serves.
     fn missing(&self, document: &Document, in_force: bool) -> Vec<String> {
         let mut missing = Vec::new();
-        if !document.cluster.synced {
-            let late = document.cluster.watches.iter().filter(|watch| watch.last_event.is_none());
-            missing.extend(late.map(|watch| match &watch.error {
-                Some(error) => format!("{} were not listed yet: {error}", watch.resource),
-                None => format!("{} were not listed yet", watch.resource),
-            }));
-        }
+        let late = document.cluster.watches.iter().filter(|watch| !watch.settled);
+        missing.extend(late.map(|watch| match &watch.error {
+            Some(error) => format!("{} were not listed yet: {error}", watch.resource),
+            None => format!("{} were not listed yet", watch.resource),
+        }));
         if !in_force {
             missing.push("the kernel programs are not in force yet".to_owned());
         }
@@ -144,6 +142,7 @@ fn watch(watch: WatchStatus) -> status::Watch {
         objects: watch.objects,
         last_event: watch.last_event.map(Timestamp),
         error: watch.error.filter(|_| watch.state != WatchState::NotServed),
+        settled: watch.settled,
     }
 }
 

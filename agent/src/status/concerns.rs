@@ -37,9 +37,10 @@ impl Document {
     }
 }
 
-/// A resource that is not served is no fault: a cluster without Istio has none of its kinds.
+/// A resource that is not served is no fault: a cluster without Istio has none of its kinds. One that was never known
+/// is what the agent waits for.
 fn watch(watch: &Watch) -> Option<String> {
-    let error = watch.error.as_deref()?;
+    let error = watch.error.as_deref().filter(|_| watch.settled)?;
     Some(format!("{} are not followed: {error}", watch.resource))
 }
 

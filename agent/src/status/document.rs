@@ -96,7 +96,7 @@ pub struct NotEnrolled {
 pub struct Cluster {
     /// Grows with each change that may change an answer.
     pub revision: u64,
-    /// Whether each resource was listed, or cannot be.
+    /// Whether each resource was listed once, or is not served.
     pub synced: bool,
     /// The sources, one for each resource.
     pub watches: Vec<Watch>,
@@ -118,6 +118,9 @@ pub struct Watch {
     pub last_event: Option<Timestamp>,
     /// What is wrong, and what to do about it.
     pub error: Option<String>,
+    /// Whether all of it was known once since the agent began, or the cluster has no such resource. No pod is enrolled
+    /// before that.
+    pub settled: bool,
 }
 
 /// The certificate of one identity.

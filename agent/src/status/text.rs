@@ -149,6 +149,7 @@ pub(super) mod tests {
                     objects: 12,
                     last_event: Some(at(99_998)),
                     error: None,
+                    settled: true,
                 }],
                 problems: vec![],
             },

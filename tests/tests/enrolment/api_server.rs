@@ -1,6 +1,6 @@
 //! An agent that follows an API server: what it tells it, and what it makes of its bad days.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use culvert_testbed::{
     Family, Pod, PodSpec,
@@ -171,19 +171,50 @@ fn a_fresh_list_lets_go_of_nobody() {
 }
 
 #[test]
-fn what_may_not_be_read_is_named_once_and_all_else_is_followed() {
+fn nobody_is_enrolled_before_policy_was_read_once_and_what_was_in_force_stays() {
     let api = ApiServer::start().unwrap();
-    api.deny("services");
+    api.apply(&json!({
+        "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+        "metadata": {"namespace": "full", "name": "strict"}, "spec": {"mtls": {"mode": "STRICT"}},
+    }))
+    .unwrap();
     let mut site = Site::following(&api);
-    let pod = site.announced_pod(&api, "pod");
-    site.wait_peer(&api);
-    for family in Family::ALL {
-        site.assert_carried(&pod, family);
-    }
-    let warned = |line: &Value| line["level"] == "WARN" && line["resource"] == "services";
+    let stays = site.announced_pod(&api, "stays");
+    let outsider = site.machine.pod(&site.node, PodSpec::new("legacy", "sleep")).unwrap();
+    let refuses = |pod: &Pod| {
+        let to = pod.address(Family::V4, 80);
+        let _listener = pod.listen(to).unwrap();
+        assert_eq!(outsider.connect(to).unwrap_err().kind(), ErrorKind::ConnectionRefused, "{}", pod.name());
+    };
+    refuses(&stays);
+
+    site.agent.kill().unwrap();
+    api.deny("peerauthentications");
+    site.agent = site.node.agent(&site.options).unwrap();
+    let new = site.machine.pod(&site.node, PodSpec::new("full", "new").enrolled()).unwrap();
+    site.machine.publish().unwrap();
+    let warned =
+        |line: &Value| line["level"] == "WARN" && line["resource"] == "peerauthentications.security.istio.io";
     let line = site.agent.wait_for(warned).unwrap();
-    assert!(line["reason"].as_str().unwrap().contains("cannot list resource \"services\""), "{line}");
+    assert!(line["reason"].as_str().unwrap().contains("cannot list resource"), "{line}");
+    eventually("all else followed", || {
+        let document = site.node.status(&["-o", "json"]).unwrap().json();
+        let watches = document["cluster"]["watches"].as_array().unwrap();
+        let followed = watches.iter().filter(|it| it["state"] == "watching").count();
+        (followed == watches.len() - 1).then_some(())
+    });
+    refuses(&stays);
+    assert_eq!(site.node.status(&["--ready"]).unwrap().code, Some(1));
+    assert_eq!(site.agent.lines().iter().filter(|line| line.json["message"] == "enrolled").count(), 0);
     assert_eq!(site.agent.lines().iter().filter(|line| warned(&line.json)).count(), 1, "it is told once");
+
+    api.deny_nothing();
+    for pod in [&stays, &new] {
+        site.wait_enrolled(pod.name());
+        refuses(pod);
+    }
+    site.wait_peer(&api);
+    site.assert_carried(&new, Family::V4);
 }
 
 #[test]

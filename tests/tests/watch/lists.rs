@@ -102,14 +102,27 @@ async fn a_list_without_an_answer_is_given_up_and_asked_for_again() {
 async fn what_may_not_be_read_is_said_and_the_rest_is_followed() {
     let server = server_with_pods(&["a"]);
     server.deny(Target::from("services"));
-    let it = Followed::synced(server).await;
-    assert_eq!(it.state("services"), WatchState::Denied);
+    let it = Followed::begin(server, options()).await;
+    it.wait_for_state("services", WatchState::Denied).await;
     let statuses = it.cluster.sources();
     let services = statuses.iter().find(|status| status.resource == "services").unwrap();
     assert!(services.error.as_ref().is_some_and(|error| error.contains("cannot list")), "{services:?}");
     it.server.apply(&pod("b")).unwrap();
     it.wait_for_pods(&["a", "b"]).await;
+    assert!(!*it.cluster.synced().borrow(), "nobody knows the services");
 
     it.server.deny_nothing();
+    it.wait_until_synced().await;
     it.wait_for_state("services", WatchState::Watching).await;
+}
+
+#[tokio::test]
+async fn rights_that_are_lost_leave_the_last_state_in_force() {
+    let it = Followed::synced(server_with_pods(&["a"])).await;
+    it.wait_for_watch("pods").await;
+    it.server.deny(Target::from("pods"));
+    it.server.drop_watches(Target::everything());
+    it.wait_for_state("pods", WatchState::Denied).await;
+    it.wait_for_pods(&["a"]).await;
+    assert!(*it.cluster.synced().borrow());
 }

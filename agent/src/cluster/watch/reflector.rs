@@ -166,7 +166,6 @@ impl<S: Sink> Reflector<S> {
             }
             Fault::Denied(reason) => {
                 self.shared.outage.answered(self.resource.source());
-                self.shared.cluster.progress().settle(self.resource.source());
                 self.set_state(WatchState::Denied, Some(reason.clone()));
                 self.backoff.next(timing.denied, random)
             }
@@ -240,9 +239,12 @@ impl<S: Sink> Reflector<S> {
             return;
         }
         match (before, state) {
-            (_, WatchState::Denied) => {
-                warn!(%resource, reason, "may not be read: grant the agent's ClusterRole; all else is followed");
-            }
+            (_, WatchState::Denied) => warn!(
+                %resource,
+                reason,
+                "may not be read: grant the agent's ClusterRole; what was known of it serves on, and what never \
+                 was is waited for"
+            ),
             (_, WatchState::NotServed) => info!(%resource, "not served; looked for again and again"),
             (Some(WatchState::Denied | WatchState::NotServed), WatchState::Watching) => {
                 info!(%resource, "followed now");

@@ -157,3 +157,16 @@ async fn objects_outlive_a_moment_without_their_resource() {
     }
     assert_eq!(it.shared.cluster.sources()[0].state, WatchState::NotServed);
 }
+
+#[tokio::test]
+async fn what_may_not_be_read_is_not_taken_for_empty() {
+    let is_settled = |it: &Reflector<Lists>| it.shared.cluster.sources()[0].settled;
+    let mut it = reflector();
+    it.recover(&mut listing(), &denied(), 0.5);
+    assert!(!is_settled(&it), "policies may be there");
+    assert_eq!(it.sink.0, 0);
+
+    it.recover(&mut listing(), &Fault::NotServed, 0.5);
+    it.recover(&mut listing(), &denied(), 0.5);
+    assert!(is_settled(&it), "there was nothing to be had");
+}
