@@ -19,6 +19,8 @@ pub struct Case {
     pub title: Option<String>,
     cluster: String,
     objects: String,
+    /// What `PeerAuthentication` makes of the port of each enrolled pod that is called, by `namespace/name`.
+    pub modes: BTreeMap<String, Mode>,
     /// Who calls whom.
     pub calls: Vec<Call>,
 }
@@ -33,6 +35,18 @@ pub struct Call {
     pub to: String,
     /// What must be seen of each pod behind it, by `namespace/name`.
     pub seen: BTreeMap<String, Seen>,
+}
+
+/// What a server accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Mode {
+    /// mTLS.
+    Strict,
+    /// mTLS and plaintext.
+    Permissive,
+    /// Plaintext, and TLS as the application's own.
+    Disable,
 }
 
 /// What both sides see of a connection.

@@ -5,13 +5,16 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use culvert_testbed::{AgentOptions, Credentials, Family, Mesh, Pod, PodSpec};
+use culvert_testbed::{
+    AgentOptions, Credentials, Family, Mesh, Pod, PodSpec, sidecar,
+    tls::{self, TlsStream},
+};
 use rustls::AlertDescription::{CertificateExpired, CertificateRequired, CertificateUnknown, UnknownCA};
 use serde_json::Value;
 
 use crate::{
     common::{Cluster, Echo, WORD, ask, eventually, exchange, mode, peer_authentication, wait_closed},
-    wire::{Sidecar, alert, sidecar, tls_client},
+    wire::alert,
 };
 
 const IDENTITY: &str = "spiffe://cluster.local/ns/legacy/sa/sidecar";
@@ -54,8 +57,8 @@ impl Site {
     }
 
     /// A word over mTLS.
-    fn call(&self, family: Family, port: u16) -> io::Result<(SocketAddr, Sidecar)> {
-        let mut tls = sidecar(self.try_connect(family, port)?, Some(&self.credentials));
+    fn call(&self, family: Family, port: u16) -> io::Result<(SocketAddr, TlsStream)> {
+        let mut tls = sidecar::connect_with(self.try_connect(family, port)?, Some(&self.credentials));
         let source = tls.sock.local_addr()?;
         word(&mut tls)?;
         Ok((source, tls))
@@ -139,7 +142,7 @@ fn a_sidecar_without_a_good_certificate_reaches_no_application() {
             (Some(&nobody), CertificateUnknown, "bad_certificate"),
             (Some(&expired), CertificateExpired, "certificate_expired"),
         ] {
-            let mut tls = sidecar(site.connect(family, 80), shown);
+            let mut tls = sidecar::connect_with(site.connect(family, 80), shown);
             let source = tls.sock.local_addr().unwrap();
             let error = word(&mut tls).unwrap_err();
             drop(tls);
@@ -166,8 +169,8 @@ fn what_else_a_sidecar_sends_is_plaintext_to_a_permissive_port_and_nothing_to_a_
         wait_closed(&mut plain);
         assert_eq!(site.gist(source), ["plaintext", "ok", "mode_permissive"]);
 
-        let hello = client_hello(tls_client(site.connect(family, 80), None, b"http/1.1"));
-        let (mut own, source) = hello;
+        let config = tls::client_config(None, b"http/1.1");
+        let (mut own, source) = client_hello(tls::client(site.connect(family, 80), config));
         own.shutdown(std::net::Shutdown::Write).unwrap();
         wait_closed(&mut own);
         assert_eq!(site.gist(source), ["plaintext", "ok", "mode_permissive"]);
@@ -197,7 +200,7 @@ fn what_else_a_sidecar_sends_is_plaintext_to_a_permissive_port_and_nothing_to_a_
 }
 
 /// Sends a `ClientHello` to an application that sends back what it gets.
-fn client_hello(mut tls: Sidecar) -> (TcpStream, SocketAddr) {
+fn client_hello(mut tls: TlsStream) -> (TcpStream, SocketAddr) {
     let mut hello = Vec::new();
     tls.conn.write_tls(&mut hello).expect("memory takes it");
     let (mut tcp, mut back) = (tls.sock, vec![0; hello.len()]);
@@ -227,7 +230,8 @@ fn under_disable_tls_reaches_the_application_unread() {
         assert_eq!(site.gist(*source), ["sidecar", "refused", "mode_disable"]);
     }
     for family in Family::ALL {
-        let (tcp, source) = client_hello(sidecar(site.connect(family, 80), Some(&site.credentials)));
+        let (tcp, source) =
+            client_hello(sidecar::connect_with(site.connect(family, 80), Some(&site.credentials)));
         drop(tcp);
         assert_eq!(site.gist(source), ["plaintext", "ok", "mode_disable"]);
     }

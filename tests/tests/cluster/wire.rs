@@ -8,94 +8,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use culvert_testbed::{Credentials, DEADLINE, Family, Place, Pod};
+use culvert_testbed::{Credentials, DEADLINE, Family, Place, Pod, tls};
 use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Method, Request, Response};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    version::TLS13,
-};
+use rustls::{ServerConnection, pki_types::CertificateDer};
 use tokio::{net::TcpStream as TokioStream, runtime::Runtime, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsConnector;
 
 pub(crate) const HBONE_PORT: u16 = 15008;
 
-/// For a client that believes any server.
-fn client_config(shown: &Credentials) -> ClientConfig {
-    let config = believing_client();
-    config.with_client_auth_cert(shown.chain(), shown.key()).expect("they belong together")
-}
-
-/// For a server that asks its clients for nothing.
-fn server_config(shown: &Credentials) -> ServerConfig {
-    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-    let builder = builder.expect("TLS 1.3 is there").with_no_client_auth();
-    let mut config = builder.with_single_cert(shown.chain(), shown.key()).expect("they belong together");
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config
-}
-
-type ConfigWantsClientCert = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
-
-fn believing_client() -> ConfigWantsClientCert {
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-    builder.expect("TLS 1.3 is there").dangerous().with_custom_certificate_verifier(Arc::new(Believer))
-}
-
-fn alpn(mut config: ClientConfig, protocol: &[u8]) -> ClientConfig {
-    config.alpn_protocols = vec![protocol.to_vec()];
-    config
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
-
-/// Takes any certificate for whatever it says it is.
-#[derive(Debug)]
-struct Believer;
-
-impl ServerCertVerifier for Believer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn server_name() -> ServerName<'static> {
-    "peer.invalid".try_into().expect("a name")
-}
+/// The protocol that both ends offer there.
+const HBONE: &[u8] = b"h2";
 
 /// How a handshake of ours with a pod's agent ends: what the agent says to our certificate, or to none, comes with the
 /// first read. Returns our address.
@@ -105,38 +28,19 @@ pub(crate) fn refusal(
     family: Family,
     shown: Option<&Credentials>,
 ) -> (SocketAddr, io::Error) {
-    let anonymous = || believing_client().with_no_client_auth();
-    let config = alpn(shown.map_or_else(anonymous, client_config), b"h2");
     let tcp = from.connect(server.address(family, HBONE_PORT)).expect("the agent listens");
     let source = tcp.local_addr().expect("a connected socket has one");
-    let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
-    let mut stream = rustls::StreamOwned::new(tls, tcp);
+    let mut stream = tls::client(tcp, tls::client_config(shown, HBONE));
     match stream.read(&mut [0; 64]) {
         Err(error) => (source, error),
         Ok(count) => panic!("the agent accepted the certificate and sent {count} bytes"),
     }
 }
 
-/// TLS as a sidecar's client speaks it, over a connection to an application's port.
-pub(crate) type Sidecar = rustls::StreamOwned<ClientConnection, TcpStream>;
-
-/// Begins as a sidecar does: the handshake is made by the first write or read.
-pub(crate) fn sidecar(tcp: TcpStream, shown: Option<&Credentials>) -> Sidecar {
-    tls_client(tcp, shown, b"istio")
-}
-
-/// TLS of an application's own, which offers a protocol that is not the mesh's.
-pub(crate) fn tls_client(tcp: TcpStream, shown: Option<&Credentials>, protocol: &[u8]) -> Sidecar {
-    let anonymous = || believing_client().with_no_client_auth();
-    let config = alpn(shown.map_or_else(anonymous, client_config), protocol);
-    let tls = ClientConnection::new(Arc::new(config), server_name()).expect("the configuration is good");
-    rustls::StreamOwned::new(tls, tcp)
-}
-
 /// Has one client shake hands with us, who show `credentials`, and returns what the client says to them.
 pub(crate) fn accept_tls(tcp: &mut TcpStream, credentials: &Credentials) -> io::Result<()> {
-    let mut tls =
-        ServerConnection::new(Arc::new(server_config(credentials))).expect("the configuration is good");
+    let config = tls::server_config(credentials, HBONE, None);
+    let mut tls = ServerConnection::new(Arc::new(config)).expect("the configuration is good");
     while tls.is_handshaking() {
         tls.complete_io(tcp)?;
     }
@@ -178,9 +82,9 @@ impl Hbone {
         let tcp = from.connect(server.address(family, HBONE_PORT))?;
         tcp.set_nonblocking(true)?;
         let source = tcp.local_addr()?;
-        let connector = TlsConnector::from(Arc::new(alpn(client_config(credentials), b"h2")));
+        let connector = TlsConnector::from(Arc::new(tls::client_config(Some(credentials), HBONE)));
         let (requests, connection, certificate) = runtime.block_on(async {
-            let tls = connector.connect(server_name(), TokioStream::from_std(tcp)?).await?;
+            let tls = connector.connect(tls::server_name(), TokioStream::from_std(tcp)?).await?;
             let certificate = tls.get_ref().1.peer_certificates().expect("servers show one")[0].clone();
             let (requests, connection) = h2::client::handshake(tls).await.map_err(io::Error::other)?;
             io::Result::Ok((requests, tokio::spawn(connection), certificate))
