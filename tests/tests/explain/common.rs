@@ -1,11 +1,19 @@
 //! Asking, and reading what was answered.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::{collections::BTreeMap, fs, path::Path, process::Output};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
-use culvert_testbed::{cases::Seen, culvert};
+use culvert_testbed::{
+    cases::{Case, Mode, Seen},
+    culvert,
+};
+use serde::Deserialize as _;
 use serde_json::Value;
-use std::process::Command;
 
 /// `culvert explain` with these arguments.
 pub(crate) fn explain(arguments: &[&str]) -> Output {
@@ -46,4 +54,13 @@ pub(crate) fn seen(answer: &Value, mtls: &str) -> BTreeMap<String, Seen> {
         assert!(before.is_none_or(|before| before == now), "{answer}");
     }
     seen
+}
+
+/// The mode that is named for an endpoint is the one of the list.
+pub(crate) fn check_modes(case: &Case, answer: &Value) {
+    for endpoint in answer["endpoints"].as_array().unwrap() {
+        if let Some(mode) = case.modes.get(endpoint["pod"].as_str().unwrap()) {
+            assert_eq!(Mode::deserialize(&endpoint["mode"]).unwrap(), *mode, "{}: {answer}", case.id);
+        }
+    }
 }

@@ -11,8 +11,8 @@ use culvert_testbed::{
 };
 
 use crate::{
-    common::seen,
-    stage::{Stage, sidecar_client},
+    common::{check_modes, seen},
+    stage::{Services, Stage, sidecar_client},
 };
 
 macro_rules! cases {
@@ -56,50 +56,50 @@ cases! {
 
 fn hold(id: &str) {
     let case = Case::of(id).unwrap();
-    hold_with_services(&case);
-    hold_with_headless_services(&case);
-}
-
-/// And then with sidecars: a client's, and those of servers in the place of agents.
-fn hold_with_services(case: &Case) {
-    let mut stage = Stage::start(case, false);
-    for call in &case.calls {
-        check_explanation(&stage, call, "hbone");
-        for family in Family::ALL {
-            check_service(&stage, call, family);
-            check_pods(&stage, call, family, "hbone");
-            check_sidecar_client(&stage, case, call, family);
-        }
-    }
-    let servers = case.calls.iter().flat_map(|call| call.seen.keys());
-    let enrolled = servers.filter(|pod| stage.is_enrolled(pod)).cloned().collect();
-    let calls: Vec<_> = case.calls.iter().filter(|call| stage.is_enrolled(&call.from)).collect();
-    stage.give_sidecars(enrolled, &calls[0].from);
-    for call in calls {
-        check_explanation(&stage, call, "sidecar");
-        for family in Family::ALL {
-            check_service(&stage, call, family);
-            check_pods(&stage, call, family, "sidecar");
-        }
+    for services in [Services::Addressed, Services::Headless] {
+        Trial { stage: Stage::start(&case, services), case: &case, services }.run();
     }
 }
 
-fn hold_with_headless_services(case: &Case) {
-    let stage = Stage::start(case, true);
-    for call in &case.calls {
-        check_explanation(&stage, call, "hbone");
+/// A case on its stage.
+struct Trial<'a> {
+    case: &'a Case,
+    services: Services,
+    stage: Stage,
+}
+
+impl Trial<'_> {
+    /// And then with sidecars: a client's, and those of servers in the place of agents.
+    fn run(mut self) {
+        for call in &self.case.calls {
+            self.check(call, "hbone");
+            Family::ALL
+                .into_iter()
+                .for_each(|family| check_sidecar_client(&self.stage, self.case, call, family));
+        }
+        let calls: Vec<_> =
+            self.case.calls.iter().filter(|call| self.stage.is_enrolled(&call.from)).collect();
+        self.stage.give_sidecars(&self.case.modes, &calls[0].from);
+        calls.into_iter().for_each(|call| self.check(call, "sidecar"));
+    }
+
+    /// The call by name, by the Service's addresses if it has them, and by those of its pods.
+    fn check(&self, call: &Call, mtls: &str) {
+        let Self { case, services, stage } = self;
+        let answer = stage.explain(&call.from, &call.to);
+        assert_eq!(seen(&answer, mtls), call.seen, "{answer}");
+        assert_eq!(answer["from"]["enrolled"], stage.is_enrolled(&call.from), "{answer}");
+        check_modes(case, &answer);
         for family in Family::ALL {
-            for (pod, said) in check_pods(&stage, call, family, "hbone") {
-                assert_eq!(said, call.seen[&pod], "a pod's address counts as its headless Service's: {pod}");
+            let met = check_pods(stage, call, family, mtls);
+            match services {
+                Services::Addressed => check_service(stage, call, family),
+                Services::Headless => {
+                    assert_eq!(met, call.seen, "a pod's address counts as its headless Service's");
+                }
             }
         }
     }
-}
-
-fn check_explanation(stage: &Stage, call: &Call, mtls: &str) {
-    let answer = stage.explain(&call.from, &call.to);
-    assert_eq!(seen(&answer, mtls), call.seen, "{answer}");
-    assert_eq!(answer["from"]["enrolled"], stage.is_enrolled(&call.from), "{answer}");
 }
 
 /// Endpoints have their turns, so ten calls meet them all.

@@ -4,6 +4,5 @@ mod common;
 mod live;
 mod questions;
 mod server;
-mod sidecar;
 mod stage;
 mod table;

@@ -8,13 +8,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use culvert_testbed::{Family, Pod};
+use culvert_testbed::{Family, Pod, Sidecar, cases::Mode};
 use socket2::SockRef;
 
-use crate::{
-    sidecar::{Mode, Sidecar},
-    stage::PORT,
-};
+use crate::stage::PORT;
 
 /// It serves both families until it is dropped.
 pub(crate) struct Server {

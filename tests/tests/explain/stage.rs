@@ -10,17 +10,12 @@ use std::{
 };
 
 use culvert_testbed::{
-    Agent, AgentOptions, DEADLINE, Family, Machine, Node, Pod, PodSpec, Service, ServiceSpec,
-    cases::{Case, Seen, target_port},
+    Agent, AgentOptions, DEADLINE, Family, Machine, Mesh, Node, Pod, PodSpec, Service, ServiceSpec, Sidecar,
+    cases::{Case, Mode, Seen, target_port},
 };
-use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::{
-    common,
-    server::Server,
-    sidecar::{Mode, Sidecar},
-};
+use crate::{common, server::Server};
 
 /// The container port of each server.
 pub(crate) const PORT: u16 = 8080;
@@ -43,9 +38,18 @@ pub(crate) struct Stage {
     machine: Machine,
 }
 
+/// How clients are led to the pods of a Service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Services {
+    /// By an address of the Service's.
+    Addressed,
+    /// By their own addresses, which its name resolves to.
+    Headless,
+}
+
 impl Stage {
-    /// With Services as they are written, or with headless ones.
-    pub(crate) fn start(case: &Case, is_headless: bool) -> Self {
+    /// With the case's pods, policy and Services.
+    pub(crate) fn start(case: &Case, services_are: Services) -> Self {
         let objects = case.cluster().unwrap();
         let mut machine = Machine::new().unwrap();
         let nodes = ["a", "b"].map(|name| machine.node(name).unwrap());
@@ -63,7 +67,7 @@ impl Stage {
         pods.insert(sidecar.name().to_owned(), sidecar);
         let mut services = BTreeMap::new();
         for object in of_kind("Service") {
-            let (spec, port) = service_spec(object, is_headless);
+            let (spec, port) = service_spec(object, services_are);
             let service = machine.service(spec).unwrap();
             let name = ["name", "namespace"].map(|field| text(&object["metadata"][field]));
             services.insert(name.join("."), (service, port));
@@ -76,13 +80,14 @@ impl Stage {
         for agent in &agents {
             agent.wait_ready().unwrap();
         }
-        let sidecar_of = |pod: &Pod| Sidecar::new(&machine, &identity(pod.name()));
+        let mesh = Mesh::of(&machine);
+        let sidecar_of = |pod: &str| Sidecar::new(&mesh, &identity(pod));
         Self {
             servers: pods
                 .iter()
-                .map(|(name, pod)| (name.clone(), Server::start(pod, &sidecar_of(pod))))
+                .map(|(name, pod)| (name.clone(), Server::start(pod, &sidecar_of(name))))
                 .collect(),
-            sidecar: Sidecar::new(&machine, &identity(&sidecar_client())),
+            sidecar: sidecar_of(&sidecar_client()),
             with_sidecar: BTreeSet::new(),
             agents,
             pods,
@@ -93,29 +98,30 @@ impl Stage {
         }
     }
 
-    /// Has servers leave the mesh of agents, and have a sidecar from then on, in the mode that a client's agent says.
-    pub(crate) fn give_sidecars(&mut self, servers: BTreeSet<String>, client: &str) {
+    /// Has servers leave the mesh of agents, and have a sidecar in this mode from then on, which the client's agent
+    /// knows.
+    pub(crate) fn give_sidecars(&mut self, servers: &BTreeMap<String, Mode>, client: &str) {
         let mark = self.agents[1].mark();
-        for server in &servers {
+        for server in servers.keys() {
             self.machine.relabel(&self.pods[server], |labels| labels.extend(SIDECAR_LABELS.map(owned)));
         }
         self.machine.publish().unwrap();
-        for server in &servers {
+        for (server, mode) in servers {
             let is_left = |line: &Value| line["message"] == "released" && line["pod"] == **server;
             self.agents[1].wait_for_since(mark, is_left).unwrap();
-            self.servers[server].set_mode(self.wait_for_sidecar(client, server));
+            self.servers[server].set_mode(*mode);
+            self.wait_for_sidecar(client, server);
         }
-        self.enrolled.retain(|pod| !servers.contains(pod));
-        self.with_sidecar = servers;
+        self.enrolled.retain(|pod| !servers.contains_key(pod));
+        self.with_sidecar = servers.keys().cloned().collect();
     }
 
-    /// The mode of a server by what the client's agent says, once that knows the sidecar.
-    fn wait_for_sidecar(&self, client: &str, server: &str) -> Mode {
+    fn wait_for_sidecar(&self, client: &str, server: &str) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let answer = self.explain(client, &self.pod(server, Family::V4).to_string());
             if answer["endpoints"][0]["status"] == "sidecar" {
-                return Mode::deserialize(&answer["endpoints"][0]["mode"]).unwrap();
+                return;
             }
             assert!(Instant::now() < deadline, "{answer}");
             thread::sleep(Duration::from_millis(20));
@@ -163,7 +169,11 @@ impl Stage {
     pub(crate) fn call_by_sidecar(&self, to: SocketAddr) -> Option<(String, Seen)> {
         let mark = self.agents[1].mark();
         let from = sidecar_client();
-        let server = self.pods[&from].connect(to).and_then(|tcp| self.sidecar.ask(tcp)).ok()?;
+        let tcp = self.pods[&from].connect(to).ok()?;
+        let mut tls = self.sidecar.connect(tcp);
+        let server = ask(&mut tls).ok()?;
+        tls.conn.send_close_notify();
+        tls.flush().ok()?;
         let seen = self.recorded(mark, &from, &server, "sidecar");
         Some((server, seen))
     }
@@ -268,13 +278,18 @@ fn pod_spec(pod: &Value, objects: &[Value]) -> PodSpec {
     spec
 }
 
-fn service_spec(service: &Value, is_headless: bool) -> (ServiceSpec, u16) {
+fn service_spec(service: &Value, services_are: Services) -> (ServiceSpec, u16) {
     let [namespace, name] = ["namespace", "name"].map(|field| text(&service["metadata"][field]));
     let (port, target) =
         (service["spec"]["ports"][0]["port"].as_u64().unwrap(), target_port(service).unwrap());
-    let port = if is_headless { target } else { port.try_into().unwrap() };
-    let spec = ServiceSpec::new(&namespace, &name, ("serves", &name)).port(port, target);
-    (if is_headless { spec.headless() } else { spec }, port)
+    let spec = ServiceSpec::new(&namespace, &name, ("serves", &name));
+    match services_are {
+        Services::Addressed => {
+            let port = port.try_into().unwrap();
+            (spec.port(port, target), port)
+        }
+        Services::Headless => (spec.port(target, target).headless(), target),
+    }
 }
 
 fn text(value: &Value) -> String {

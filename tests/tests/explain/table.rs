@@ -8,7 +8,7 @@ use culvert_testbed::cases::{Call, Case, make_headless};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{ask, seen, write};
+use crate::common::{ask, check_modes, seen, write};
 
 /// What enrolled servers speak.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +61,7 @@ impl Variant {
         let endpoints = answer["endpoints"].as_array().unwrap();
         assert_eq!(endpoints.len(), 2 * call.seen.len(), "both families: {answer}");
         assert_eq!(seen(&answer, mtls), call.seen, "{} {:?}: {answer}", case.id, self.peers);
+        check_modes(case, &answer);
         let addresses = if self.is_headless { self.of_pods(call) } else { self.of_service(call) };
         for address in addresses {
             let answer = ask(self.path(), &call.from, &address);
