@@ -35,6 +35,8 @@ macro_rules! targets {
 targets! {
     /// What an authority answers.
     ca_answer: identity::ca_client::answer,
+    /// A call of the authority.
+    ca_request: ca::service,
     /// A certificate that a peer shows.
     certificate: identity::peer,
     /// The first bytes of a connection of a sidecar.

@@ -36,7 +36,7 @@ impl FromStr for SpiffeId {
 
     fn from_str(text: &str) -> Result<Self, SpiffeIdError> {
         let error = || SpiffeIdError { found: text.chars().take(MAX_SHOWN).collect() };
-        let path = text.strip_prefix("spiffe://").ok_or_else(error)?;
+        let path = text.strip_prefix("spiffe://").filter(|_| text.len() <= MAX_LENGTH).ok_or_else(error)?;
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             [trust_domain, "ns", namespace, "sa", service_account]
@@ -48,6 +48,9 @@ impl FromStr for SpiffeId {
         }
     }
 }
+
+/// In bytes (SPIFFE-ID, section 2.3).
+const MAX_LENGTH: usize = 2048;
 
 /// How much of a refused identity an error repeats: it comes from the other side.
 const MAX_SHOWN: usize = 256;
@@ -94,5 +97,8 @@ mod tests {
         ] {
             assert!(text.parse::<SpiffeId>().is_err(), "{text} was accepted");
         }
+        let of_length = |length: usize| format!("{:a<length$}", "spiffe://cluster.local/ns/full/sa/");
+        assert!(of_length(2048).parse::<SpiffeId>().is_ok());
+        assert!(of_length(2049).parse::<SpiffeId>().is_err());
     }
 }

@@ -19,7 +19,7 @@ mod refusal;
 mod roots;
 mod secrecy;
 mod server;
-mod service;
+pub(crate) mod service;
 mod serving;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};

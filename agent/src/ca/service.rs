@@ -1,5 +1,8 @@
 //! One request, from the token to the certificate.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{
     convert::Infallible,
     net::IpAddr,
@@ -101,12 +104,15 @@ impl Service {
         if request.uri().path() != CREATE_CERTIFICATE {
             return Ok(Status::unimplemented("expected CreateCertificate").into_http());
         }
-        let codec = ProstCodec::<IstioCertificateResponse, IstioCertificateRequest>::default();
-        let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
         let call = Call { shared: self.0, source };
-        let answer = timeout(PATIENCE, grpc.unary(call, request)).await;
+        let answer = timeout(PATIENCE, envelope().unary(call, request)).await;
         Ok(answer.unwrap_or_else(|_| Status::from(&Refusal::TooSlow).into_http()))
     }
+}
+
+/// What reads a request out of HTTP, and bounds it.
+fn envelope() -> Grpc<ProstCodec<IstioCertificateResponse, IstioCertificateRequest>> {
+    Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_MESSAGE)
 }
 
 impl UnaryService<IstioCertificateRequest> for Call {
