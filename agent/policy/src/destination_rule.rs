@@ -73,7 +73,13 @@ pub struct UnknownTlsMode(String);
 impl DestinationRule {
     /// Whether it says anything of TLS: if not, it changes no choice.
     pub fn sets_tls(&self) -> bool {
-        self.policy.sets_tls() || self.subsets.iter().any(|subset| subset.policy.sets_tls())
+        self.settings().next().is_some()
+    }
+
+    /// All that it says of TLS.
+    pub fn settings(&self) -> impl Iterator<Item = &TlsSettings> {
+        let policies = self.subsets.iter().map(|subset| &subset.policy);
+        [&self.policy].into_iter().chain(policies).flat_map(TrafficPolicy::settings)
     }
 }
 
@@ -110,8 +116,8 @@ impl TrafficPolicy {
         self.tls.is_some() || self.ports.contains_key(&port)
     }
 
-    pub(crate) fn sets_tls(&self) -> bool {
-        self.tls.is_some() || self.ports.values().any(Option::is_some)
+    fn settings(&self) -> impl Iterator<Item = &TlsSettings> {
+        self.tls.iter().chain(self.ports.values().flatten())
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct View<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HostName<'a> {
     Service(&'a Service),
-    Entry(&'a Arc<str>),
+    Entry(&'a ServiceEntry, &'a Arc<str>),
 }
 
 impl<'a> Host<'a> {
@@ -164,7 +164,7 @@ impl Index {
     pub(super) fn host_name(&self, name: HostName<'_>) -> Arc<str> {
         match name {
             HostName::Service(service) => self.service_name(service).into(),
-            HostName::Entry(name) => Arc::clone(name),
+            HostName::Entry(_, name) => Arc::clone(name),
         }
     }
 
@@ -182,7 +182,9 @@ impl Index {
         let mut rules: Vec<(HostName<'a>, HostRules<'a>)> = match host {
             Host::Service(_) if self.files.rules.is_empty() => Vec::new(),
             Host::Service(service) => vec![(HostName::Service(service), of(&self.service_name(service)))],
-            Host::Entry(entry) => entry.hosts.iter().map(|name| (HostName::Entry(name), of(name))).collect(),
+            Host::Entry(entry) => {
+                entry.hosts.iter().map(|name| (HostName::Entry(entry, name), of(name))).collect()
+            }
         };
         rules.retain(|(_, rules)| !rules.is_empty());
         Some(View { rules, external: host.is_external() })

@@ -9,6 +9,7 @@ mod causes;
 mod changes;
 mod decide;
 pub(crate) mod decode;
+mod demands;
 mod destinations;
 mod fields;
 mod files;

@@ -7,7 +7,7 @@ use culvert_policy::{Origination, PeerStatus, Reason, SpiffeId, TlsSettings, Tra
 use super::{
     Index, PodRef, TlsVersion,
     decide::Way,
-    host::{Door, View},
+    host::{Door, HostName, View},
     workload::Workload,
 };
 
@@ -48,6 +48,9 @@ pub struct Originate {
     pub settings: Arc<Origination>,
     /// The name that the server is asked for: the rule's `sni`, or that of the host, which may be a pattern.
     pub name: Arc<str>,
+    /// What the server's certificate may be for where the settings name nothing: `subjectAltNames` of the
+    /// `ServiceEntry`; empty means `name`.
+    pub server_names: Arc<[Arc<str>]>,
     /// The oldest version of TLS that is spoken.
     pub min_version: TlsVersion,
 }
@@ -128,9 +131,14 @@ impl Index {
     fn originate(&self, way: &Way<'_>) -> Option<Originate> {
         let TlsSettings::Originate(settings) = way.called.demand?.tls else { return None };
         let host = way.called.name.map(|name| self.host_name(name));
+        let server_names = match way.called.name {
+            Some(HostName::Entry(entry, _)) => Arc::clone(&entry.server_names),
+            Some(HostName::Service(_)) | None => Arc::default(),
+        };
         Some(Originate {
             settings: Arc::clone(settings),
             name: settings.sni.clone().or(host)?,
+            server_names,
             min_version: self.settings.min_origination_tls,
         })
     }

@@ -1,7 +1,8 @@
 //! TLS by the settings of a `DestinationRule`, with nothing of the mesh's: rustls configurations out of files.
 //!
 //! The files are the agent's own: what a rule names has to be mounted into the agent, below one directory, for a rule's
-//! author must not reach the agent's other keys. They are looked at for each connection, and read when they have changed.
+//! author must not reach the agent's other keys. They are looked at for each connection and every few seconds, and read
+//! when they have changed.
 
 mod config;
 mod files;
@@ -14,24 +15,29 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use culvert_policy::{Origination, ServerProof};
 use rustls::ClientConfig;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
 use self::files::Stamps;
 use super::{Clock, failing::with_sources};
-use crate::cluster::TlsVersion;
+use crate::cluster::{Originate, TlsVersion};
 
-/// The configurations of all rules that are in use.
+/// The configurations of all rules that are in use. A cheap handle.
+#[derive(Clone)]
 pub struct Originator {
     /// Where rules may name files.
-    files: PathBuf,
+    files: Arc<Path>,
     clock: Arc<dyn Clock>,
-    prepared: Mutex<HashMap<Terms, Prepared>>,
+    prepared: Arc<Mutex<HashMap<Terms, Prepared>>>,
 }
+
+/// How often files are looked at without a connection that needs them.
+const EVERY: Duration = Duration::from_secs(2);
 
 /// Why TLS cannot be opened as a rule demands it.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +93,13 @@ pub enum OriginationFault {
 }
 
 /// What a configuration is made from.
-type Terms = (Arc<Origination>, TlsVersion);
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Terms {
+    settings: Arc<Origination>,
+    /// Empty where the settings name whom the server's certificate may be for, and where nobody does.
+    server_names: Arc<[Arc<str>]>,
+    min_version: TlsVersion,
+}
 
 /// How it went when the files were last read.
 struct Prepared {
@@ -99,31 +111,61 @@ struct Prepared {
 impl Originator {
     /// None yet. Rules may name files below `files`.
     pub fn new(files: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { files, clock, prepared: Mutex::default() }
+        Self { files: files.into(), clock, prepared: Arc::default() }
     }
 
-    /// The configuration for a rule's settings, by what its files hold now. A fault is logged when it comes, and so is
-    /// its end.
-    pub async fn config(
-        self: &Arc<Self>,
-        settings: &Arc<Origination>,
-        min_version: TlsVersion,
-    ) -> Result<Arc<ClientConfig>, OriginationFault> {
-        let (originator, terms) = (Arc::clone(self), (Arc::clone(settings), min_version));
+    /// The configuration for a rule's terms, by what its files hold now. A fault is logged when it comes, and so is its
+    /// end.
+    pub async fn config(&self, originate: &Originate) -> Result<Arc<ClientConfig>, OriginationFault> {
+        let (originator, terms) = (self.clone(), Terms::of(originate));
         // A file system may be slow to answer, and the thread's other connections must not wait for it.
         spawn_blocking(move || originator.prepare(terms)).await.map_err(|_| OriginationFault::Ending)?
     }
 
+    /// Looks at the files of all rules in use, for ever, so that a fault is known to have come or gone before the next
+    /// connection.
+    pub async fn follow(self) {
+        loop {
+            sleep(EVERY).await;
+            let originator = self.clone();
+            if spawn_blocking(move || originator.look()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Why TLS cannot be opened now, by the settings of rules that are in use.
+    pub fn faults(&self) -> HashMap<Arc<Origination>, String> {
+        let prepared = self.prepared();
+        let faulty = prepared.iter().filter(|(terms, _)| terms.are_in_force());
+        faulty.filter_map(|(terms, it)| Some((Arc::clone(&terms.settings), it.fault.clone()?))).collect()
+    }
+
+    fn look(&self) {
+        let mut prepared = self.prepared();
+        prepared.retain(|terms, _| terms.are_in_force());
+        let in_use: Vec<Terms> = prepared.keys().cloned().collect();
+        drop(prepared);
+        for terms in in_use {
+            // What came of it is kept.
+            let _ = self.prepare(terms);
+        }
+    }
+
     fn prepare(&self, terms: Terms) -> Result<Arc<ClientConfig>, OriginationFault> {
         // Taken before anything is read, so that a file that changes meanwhile is read again.
-        let stamps = Stamps::of(&paths(&terms.0));
+        let stamps = Stamps::of(&paths(&terms.settings));
         if let Some(config) = self.unchanged(&terms, &stamps) {
             return Ok(config);
         }
-        let made = paths(&terms.0).into_iter().try_for_each(|path| self.allow(path));
-        let made = made.and_then(|()| config::make(&terms.0, terms.1, Arc::clone(&self.clock))).map(Arc::new);
+        let made = paths(&terms.settings).into_iter().try_for_each(|path| self.allow(path));
+        let made = made.and_then(|()| self.make(&terms)).map(Arc::new);
         self.keep(terms, stamps, &made);
         made
+    }
+
+    fn make(&self, terms: &Terms) -> Result<ClientConfig, OriginationFault> {
+        config::make(&terms.settings, &terms.server_names, terms.min_version, Arc::clone(&self.clock))
     }
 
     fn allow(&self, named: &Path) -> Result<(), OriginationFault> {
@@ -141,8 +183,7 @@ impl Originator {
 
     fn keep(&self, terms: Terms, stamps: Stamps, made: &Result<Arc<ClientConfig>, OriginationFault>) {
         let mut prepared = self.prepared();
-        // Whoever is no rule's any more is known to nobody else.
-        prepared.retain(|(settings, _), _| Arc::strong_count(settings) > 1);
+        prepared.retain(|terms, _| terms.are_in_force());
         let fault = made.as_ref().err().map(|fault| with_sources(fault));
         let before = prepared.get(&terms).and_then(|before| before.fault.as_ref());
         match &fault {
@@ -157,6 +198,24 @@ impl Originator {
 
     fn prepared(&self) -> MutexGuard<'_, HashMap<Terms, Prepared>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Terms {
+    fn of(originate: &Originate) -> Self {
+        let Originate { settings, server_names, min_version, .. } = originate;
+        let names_some =
+            matches!(&settings.server, ServerProof::Certificate { names, .. } if !names.is_empty());
+        Self {
+            settings: Arc::clone(settings),
+            server_names: if names_some { Arc::default() } else { Arc::clone(server_names) },
+            min_version: *min_version,
+        }
+    }
+
+    /// What is no rule's any more is known to nobody else.
+    fn are_in_force(&self) -> bool {
+        Arc::strong_count(&self.settings) > 1
     }
 }
 

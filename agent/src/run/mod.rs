@@ -62,19 +62,21 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     let kernel = Options { failure: options.failure, log: options.kernel_log };
     let (mut programs, mut maps) = Programs::load(&kernel)?;
     spawn_kernel_log(&mut programs, &options);
-    let workers = start_workers(&options, &cluster, maps.for_workers()?)?;
+    let originator = Originator::new(options.tls_files.clone(), Arc::new(SystemClock));
+    let workers = start_workers(&options, &cluster, originator.clone(), maps.for_workers()?)?;
     let events = maps.events().transpose()?;
 
     let announcement = Announcement::new(follower.client(), &options, &cluster);
     tokio::spawn(follower.run(cluster.clone()));
     tokio::spawn(source::follow_trust_domains(cluster.clone(), identities.clone()));
     tokio::spawn(identities.clone().rotate());
+    tokio::spawn(originator.clone().follow());
     let enforcer = start_enforcer(&cluster, &mut maps)?;
     let kubelet = KubeletCgroup::new(&requirements.cgroup_root, options.kubelet_cgroup.clone())
         .context("cannot tell the agent's own network namespace")?;
     let mut agent = Agent {
         door: open_door(&options)?,
-        reporter: Reporter::new(&options, &cluster, &identities),
+        reporter: Reporter::new(&options, &cluster, &identities, originator),
         enroller: Enroller::new(Parts {
             node: options.node.clone(),
             cgroup_root: requirements.cgroup_root,
@@ -250,11 +252,15 @@ async fn finish(enroller: Enroller, options: &AgentOptions) -> Result<()> {
     Ok(())
 }
 
-fn start_workers(options: &AgentOptions, cluster: &Cluster, maps: WorkerMapIds) -> Result<Workers> {
+fn start_workers(
+    options: &AgentOptions,
+    cluster: &Cluster,
+    originator: Originator,
+    maps: WorkerMapIds,
+) -> Result<Workers> {
     let decide: Arc<dyn Decide> = Arc::new(cluster.clone());
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
-    let originator = Originator::new(options.tls_files.clone(), Arc::new(SystemClock));
     Workers::start(options.workers.get(), decide, observer, originator, open)
         .context("cannot start the workers")
 }

@@ -6,7 +6,7 @@ use culvert::{
     cluster::{Cluster, PodRef, WatchState, WatchStatus},
     enroll::{EnrolReport, Enroller},
     explain::{self, Explanation, Question},
-    identity::{Identities, IdentityReport},
+    identity::{Identities, IdentityReport, Originator},
     kernel::Failure,
     status::{self, Document, Timestamp},
 };
@@ -20,17 +20,24 @@ pub(super) struct Reporter {
     since: SystemTime,
     cluster: Cluster,
     identities: Identities,
+    originator: Originator,
 }
 
 impl Reporter {
     /// An agent that begins now.
-    pub(super) fn new(options: &AgentOptions, cluster: &Cluster, identities: &Identities) -> Self {
+    pub(super) fn new(
+        options: &AgentOptions,
+        cluster: &Cluster,
+        identities: &Identities,
+        originator: Originator,
+    ) -> Self {
         Self {
             node: options.node.clone(),
             failure: if options.failure == Failure::Closed { "closed" } else { "open" },
             since: SystemTime::now(),
             cluster: cluster.clone(),
             identities: identities.clone(),
+            originator,
         }
     }
 
@@ -57,7 +64,13 @@ impl Reporter {
         document.not_ready = self.missing(&document, in_force);
         document.concerns = document.concerns(SystemTime::now());
         document.concerns.extend(self.identities.trust_problem());
+        document.concerns.extend(self.unmet_demands());
         document
+    }
+
+    fn unmet_demands(&self) -> Vec<String> {
+        let faults = self.originator.faults();
+        self.cluster.read().unmet_demands(&faults).iter().map(ToString::to_string).collect()
     }
 
     /// How a connection would go; the error is why that cannot be said. Of this node's pods the enroller knows better

@@ -23,7 +23,7 @@ pub(super) async fn connect(
     endpoint: SocketAddr,
     originate: &Originate,
 ) -> Result<Encrypted, Failure> {
-    let config = enrolled.context.originator.config(&originate.settings, originate.min_version);
+    let config = enrolled.context.originator.config(originate);
     let config = timeout(READING, config)
         .await
         .map_err(|_| Failure::new(Reason::TlsFiles, "reading takes too long"))?;

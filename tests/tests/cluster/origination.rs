@@ -31,6 +31,9 @@ struct Site {
 /// The port at which each site shows that its rules are in force.
 const PROBE: u16 = 7000;
 
+/// The port of a host whose `ServiceEntry` says whom its servers' certificates are for.
+const NAMED: u16 = 7009;
+
 impl Site {
     fn start(manifests: &[&str]) -> Self {
         let mut cluster = Cluster::with(manifests, &AgentOptions::default());
@@ -57,6 +60,12 @@ impl Site {
         }
         self.cluster.machine.apply("outside", &yaml).expect("manifests can be written");
         eventually("the rules", || self.ask(Family::V6, PROBE).ok());
+    }
+
+    /// What a person is told to look at.
+    fn concerns(&self) -> Vec<String> {
+        let status = self.cluster.a.status(&["-o", "json"]).expect("it can be started").json();
+        serde_json::from_value(status["concerns"].clone()).expect("a list of sentences")
     }
 
     fn ask(&self, family: Family, port: u16) -> io::Result<SocketAddr> {
@@ -99,10 +108,11 @@ fn last(agent: &Agent, mark: usize, to: SocketAddr) -> Value {
 }
 
 fn entry(port: u16, addresses: &str) -> String {
+    let names = if port == NAMED { "named.example" } else { "" };
     format!(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{ namespace: full, name: port-{port} }}\n\
          spec: {{ hosts: [port-{port}.example.com], addresses: [{addresses}], location: MESH_EXTERNAL,\n  \
-         resolution: NONE, ports: [{{ number: {port}, name: tcp, protocol: TCP }}] }}\n"
+         subjectAltNames: [{names}], resolution: NONE, ports: [{{ number: {port}, name: tcp, protocol: TCP }}] }}\n"
     )
 }
 
@@ -144,6 +154,11 @@ fn the_settings_of_a_rule_open_tls_to_a_server_outside() {
             7006,
             authority.server(&own(7006), BOTH, true),
             format!("mode: MUTUAL, caCertificates: {ca}, clientCertificate: {client}, privateKey: {key}"),
+        ),
+        (
+            NAMED,
+            authority.server("named.example", BOTH, false),
+            format!("mode: SIMPLE, caCertificates: {ca}"),
         ),
     ];
     let probe = Outside::start(&site.outside, [(PROBE, foreign.server("nobody.example", BOTH, false))]);
@@ -216,6 +231,12 @@ fn a_server_or_a_file_that_is_not_what_the_rule_demands_gets_nothing_of_the_appl
             "mode: MUTUAL, credentialName: secret".to_owned(),
             ["refused", "transport_unsupported"],
         ),
+        (
+            NAMED,
+            authority.server(&own(NAMED), BOTH, false),
+            format!("mode: SIMPLE, caCertificates: {ca}"),
+            ["refused", "wrong_identity"],
+        ),
     ];
     let _probe = Outside::start(&site.outside, [(PROBE, foreign.server("nobody.example", BOTH, false))]);
     site.rule(&cases.each_ref().map(|(port, _, tls, _)| (*port, tls.clone())));
@@ -236,6 +257,14 @@ fn a_server_or_a_file_that_is_not_what_the_rule_demands_gets_nothing_of_the_appl
     let told =
         complaints.iter().filter(|line| line.json["fault"].as_str().is_some_and(|it| it.contains(&missing)));
     assert_eq!(told.count(), 1, "a fault is logged when it comes");
+    let told = site.concerns();
+    for (rule, part) in
+        [("port-7006", &*missing), ("port-7007", "empty.pem"), ("port-7008", "credentialName")]
+    {
+        let named = format!("DestinationRule full/{rule}");
+        assert!(told.iter().any(|it| it.starts_with(&named) && it.contains(part)), "{rule}: {told:?}");
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
 }
 
 #[test]
@@ -272,7 +301,9 @@ fn files_that_come_or_change_count_from_the_next_connection_on() {
         }
     };
     expect("tls_files");
+    assert_eq!(site.concerns().len(), 1);
     site.write("late.pem", &authority.pem);
+    eventually("the end of the concern", || site.concerns().is_empty().then_some(()));
     expect("rule_simple");
     site.write("late.pem", &next.pem);
     expect("foreign_ca");

@@ -21,6 +21,8 @@ pub(in crate::cluster) struct ServiceEntry {
     /// Those over TCP, each number once.
     pub(in crate::cluster) ports: Box<[EntryPort]>,
     pub(in crate::cluster) endpoints: Endpoints,
+    /// `subjectAltNames`: what its servers' certificates are for, where a rule that opens TLS to them names nothing.
+    pub(in crate::cluster) server_names: Arc<[Arc<str>]>,
     /// The clients that know it.
     pub(in crate::cluster) export_to: ExportTo,
 }
@@ -58,6 +60,7 @@ pub(in crate::cluster) struct Spec {
     endpoints: Option<Vec<EndpointSpec>>,
     workload_selector: Option<Selector>,
     export_to: Option<Vec<String>>,
+    subject_alt_names: Option<Vec<Text>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -117,6 +120,7 @@ impl TryFrom<ServiceEntryFields> for ServiceEntry {
             external: spec.location == Location::MeshExternal,
             ports: ports(spec.ports.take().unwrap_or_default())?,
             export_to: ExportTo::parse(spec.export_to.as_deref().unwrap_or_default(), &meta.namespace),
+            server_names: names(spec.subject_alt_names.take().unwrap_or_default()),
             endpoints: endpoints(spec, &meta)?,
             meta,
         })
@@ -142,6 +146,10 @@ fn hosts(hosts: Vec<Text>) -> Result<Box<[Arc<str>]>, Invalid> {
         return Err(Invalid::new("spec.hosts", "expected a host, found none"));
     }
     Ok(hosts.into_iter().map(|Text(host)| host.to_ascii_lowercase().into()).collect())
+}
+
+fn names(written: Vec<Text>) -> Arc<[Arc<str>]> {
+    written.into_iter().map(|Text(name)| name).collect()
 }
 
 /// Those of one address: a whole network is nobody's address.

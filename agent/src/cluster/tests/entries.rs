@@ -194,3 +194,16 @@ fn a_service_entry_is_known_where_it_is_exported_to() {
     let inside = index.route(&named("other/client"), at("10.97.0.1:80"), 0);
     assert_eq!(inside.reason, Reason::PeerCannotMtls);
 }
+
+#[test]
+fn what_an_entry_says_of_its_servers_goes_with_tls_to_them() {
+    let mut entry = service_entry("ns", "api", &["10.9.0.1"], &json!([{"address": "10.1.0.1"}]));
+    entry["spec"]["subjectAltNames"] = json!(["a.example", "spiffe://b/c"]);
+    let mut rule = destination_rule("ns", "api", "SIMPLE");
+    rule["spec"]["host"] = json!("api.example.com");
+    let index = with(&[entry, rule]);
+    for origin in ["10.9.0.1:80", "10.1.0.1:8080"] {
+        let Verdict::Tls(terms) = route(&index, origin).verdict else { panic!("{origin}") };
+        assert_eq!(*terms.server_names, ["a.example".into(), "spiffe://b/c".into()], "{origin}");
+    }
+}

@@ -19,9 +19,12 @@ use crate::{
     identity::{Clock, clock::TlsClock},
 };
 
-/// Without ALPN: the bytes are the application's, and nobody knows its protocol.
+/// Without ALPN: the bytes are the application's, and nobody knows its protocol. Where the settings name nobody whom the
+/// server's certificate may be for, others may (Istio, `pilot/pkg/networking/core/cluster_tls.go`,
+/// `constructUpstreamTLS`).
 pub(super) fn make(
     settings: &Origination,
+    names_otherwise: &[Arc<str>],
     min_version: TlsVersion,
     clock: Arc<dyn Clock>,
 ) -> Result<ClientConfig, OriginationFault> {
@@ -29,6 +32,7 @@ pub(super) fn make(
     let algorithms = provider.signature_verification_algorithms;
     let server = match &settings.server {
         ServerProof::Certificate { roots, names } => {
+            let names = if names.is_empty() { names_otherwise } else { names };
             Server::with_certificate(trusted(roots.as_deref())?, names, algorithms)
         }
         ServerProof::None => Server::unverified(algorithms),

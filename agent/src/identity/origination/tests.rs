@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::{OriginationFault, Originator, files::MAX_FILE};
 use crate::{
-    cluster::TlsVersion,
+    cluster::{Originate, TlsVersion},
     identity::{SystemClock, tls_reason},
 };
 
@@ -73,12 +73,22 @@ impl Outside {
     }
 }
 
-fn originator() -> Arc<Originator> {
-    Arc::new(Originator::new(std::env::temp_dir(), Arc::new(SystemClock)))
+fn originator() -> Originator {
+    Originator::new(std::env::temp_dir(), Arc::new(SystemClock))
+}
+
+/// A rule's settings, for a host of which nothing else is said.
+fn to(settings: &Arc<Origination>) -> Originate {
+    Originate {
+        settings: Arc::clone(settings),
+        name: "api.example.com".into(),
+        server_names: Arc::default(),
+        min_version: TlsVersion::Tls12,
+    }
 }
 
 async fn config(settings: &Arc<Origination>) -> Result<Arc<ClientConfig>, OriginationFault> {
-    originator().config(settings, TlsVersion::Tls12).await
+    originator().config(&to(settings)).await
 }
 
 /// A handshake in memory; what the client makes of it.
@@ -124,6 +134,47 @@ async fn a_server_has_to_be_the_one_that_is_asked_for_or_one_that_the_rule_names
 }
 
 #[tokio::test]
+async fn what_the_host_says_of_its_servers_counts_where_the_rule_names_nobody() {
+    let outside = Outside::new();
+    let entry: Arc<[Arc<str>]> = ["spiffe://elsewhere/api".into()].into();
+    let other: Arc<[Arc<str>]> = ["spiffe://elsewhere/other".into()].into();
+    for (rule, entry, expected) in [
+        (&[][..], &entry, Ok(())),
+        (&[], &other, Err(Reason::WrongIdentity)),
+        (&["api.example.com"], &other, Ok(())),
+        (&["nobody"], &entry, Err(Reason::WrongIdentity)),
+    ] {
+        let terms = Originate { server_names: Arc::clone(entry), ..to(&outside.settings(rule)) };
+        let config = originator().config(&terms).await.unwrap();
+        assert_eq!(shake(config, "api.example.com", outside.server()), expected, "{rule:?}, {entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_is_told_while_it_lasts_and_the_rule_is_in_force() {
+    let outside = Outside::new();
+    let (settings, originator) = (outside.settings(&[]), originator());
+    let faults = || originator.faults().into_values().collect::<Vec<_>>();
+    originator.config(&to(&settings)).await.unwrap();
+    assert_eq!(faults(), [""; 0]);
+
+    let root = fs::read(outside.file("ca.pem")).unwrap();
+    fs::remove_file(outside.file("ca.pem")).unwrap();
+    originator.look();
+    assert_eq!(originator.faults().keys().collect::<Vec<_>>(), [&settings]);
+    assert!(faults()[0].contains("cannot read"), "{:?}", faults());
+
+    fs::write(outside.file("ca.pem"), root).unwrap();
+    originator.look();
+    assert_eq!(faults(), [""; 0]);
+
+    fs::remove_file(outside.file("ca.pem")).unwrap();
+    originator.look();
+    drop(settings);
+    assert_eq!(faults(), [""; 0], "no rule demands it any more");
+}
+
+#[tokio::test]
 async fn another_authority_is_refused_although_it_has_the_name_of_the_trusted_one() {
     let (outside, other) = (Outside::new(), Outside::new());
     let asked = "api.example.com";
@@ -142,7 +193,7 @@ async fn an_old_version_is_spoken_only_where_the_mesh_allows_it() {
     let (settings, originator) = (outside.settings(&[]), originator());
     for (least, expected) in [(TlsVersion::Tls12, Ok(())), (TlsVersion::Tls13, Err(Reason::HandshakeFailed))]
     {
-        let config = originator.config(&settings, least).await.unwrap();
+        let config = originator.config(&Originate { min_version: least, ..to(&settings) }).await.unwrap();
         let (certificate, key) = outside.certificate();
         let chain: Vec<CertificateDer<'static>> = vec![certificate.into()];
         let server = ServerConfig::builder_with_provider(default_provider().into())
@@ -159,7 +210,8 @@ async fn an_old_version_is_spoken_only_where_the_mesh_allows_it() {
 async fn files_are_read_again_when_they_have_changed_and_only_then() {
     let outside = Outside::new();
     let (settings, originator) = (outside.settings(&[]), originator());
-    let config = || originator.config(&settings, TlsVersion::Tls12);
+    let terms = to(&settings);
+    let config = || originator.config(&terms);
     let first = config().await.unwrap();
     assert!(Arc::ptr_eq(&first, &config().await.unwrap()));
 
@@ -176,7 +228,7 @@ async fn files_are_read_again_when_they_have_changed_and_only_then() {
 async fn what_no_rule_uses_any_more_is_forgotten() {
     let (outside, originator) = (Outside::new(), originator());
     for name in ["a", "b", "c"] {
-        originator.config(&outside.settings(&[name]), TlsVersion::Tls12).await.unwrap();
+        originator.config(&to(&outside.settings(&[name]))).await.unwrap();
     }
     assert_eq!(originator.prepared().len(), 1);
 }
@@ -232,7 +284,7 @@ async fn a_key_is_in_no_fault() {
 #[tokio::test]
 async fn a_rule_reaches_no_file_elsewhere_by_whatever_path() {
     let (outside, allowed) = (Outside::new(), tempfile::tempdir().unwrap());
-    let originator = Arc::new(Originator::new(allowed.path().into(), Arc::new(SystemClock)));
+    let originator = Originator::new(allowed.path().into(), Arc::new(SystemClock));
     let file = outside.file("ca.pem");
     let link = allowed.path().join("link.pem");
     std::os::unix::fs::symlink(&file, &link).unwrap();
@@ -240,12 +292,12 @@ async fn a_rule_reaches_no_file_elsewhere_by_whatever_path() {
     for path in [file.clone(), link, around] {
         let server = ServerProof::Certificate { roots: Some(path), names: [].into() };
         let settings = Arc::new(Origination { server, ..Origination::default() });
-        let fault = originator.config(&settings, TlsVersion::Tls12).await.unwrap_err();
+        let fault = originator.config(&to(&settings)).await.unwrap_err();
         assert!(matches!(fault, OriginationFault::Elsewhere { .. }), "{fault}");
     }
     let inside = allowed.path().join("ca.pem");
     fs::copy(&file, &inside).unwrap();
     let server = ServerProof::Certificate { roots: Some(inside), names: [].into() };
     let settings = Arc::new(Origination { server, ..Origination::default() });
-    originator.config(&settings, TlsVersion::Tls12).await.unwrap();
+    originator.config(&to(&settings)).await.unwrap();
 }
