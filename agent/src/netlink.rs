@@ -102,6 +102,11 @@ pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
+/// The value of the first attribute of a kind.
+pub(crate) fn value_of(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    Attributes(attributes).find(|(found, _)| *found == kind).map(|(_, value)| value)
+}
+
 /// Attributes by their kind, as far as they are whole.
 pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
@@ -165,6 +170,8 @@ mod tests {
         let found: Vec<_> = Attributes(&both).collect();
         assert_eq!(found, [(1, b"word".as_slice()), (2, &two[ATTRIBUTE..])]);
         assert_eq!(Attributes(found[1].1).collect::<Vec<_>>(), [(3, b"wordword".as_slice())]);
+        assert_eq!(value_of(&both, 2), Some(&two[ATTRIBUTE..]));
+        assert_eq!(value_of(&both, 3), None, "it is inside of another");
         assert_eq!(Attributes(&both[..both.len() - 1]).count(), 1);
         assert_eq!(Attributes(&[0; 8]).count(), 0, "a length of zero would never end");
     }

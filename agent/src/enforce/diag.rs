@@ -12,7 +12,7 @@ use std::{
 use culvert_abi::FlowKind;
 
 use crate::{
-    netlink::{Attributes, Netlink, attribute, truncated, u32_at},
+    netlink::{Attributes, Netlink, attribute, truncated, u32_at, value_of},
     netns::Netns,
 };
 
@@ -124,19 +124,13 @@ fn socket(body: &[u8]) -> io::Result<Option<Socket>> {
     let (fixed, attributes) = body.split_at_checked(FIXED).ok_or_else(truncated)?;
     let Some(state) = state(fixed[1]) else { return Ok(None) };
     let id: [u8; ID] = fixed[4..4 + ID].try_into().map_err(|_| truncated())?;
-    let mut flow = None;
-    for (kind, value) in Attributes(attributes) {
-        if kind == STORAGES {
-            flow = flow_of(value);
-        }
-    }
     let (local, remote) = (ip(fixed[0], &id[4..20]), ip(fixed[0], &id[20..36]));
     let port = |at: usize| u16::from_be_bytes([id[at], id[at + 1]]);
     Ok(Some(Socket {
         local: SocketAddr::new(local, port(0)),
         remote: SocketAddr::new(remote, port(2)),
         state,
-        flow,
+        flow: value_of(attributes, STORAGES).and_then(flow_of),
         family: fixed[0],
         id,
     }))
@@ -154,8 +148,7 @@ const fn state(number: u8) -> Option<State> {
 
 /// The storages of a socket: only that of the flows' map was asked for.
 fn flow_of(storages: &[u8]) -> Option<Flow> {
-    let mut values = Attributes(storages).flat_map(|(_, storage)| Attributes(storage));
-    let (_, value) = values.find(|(kind, _)| *kind == STORAGE_VALUE)?;
+    let value = Attributes(storages).find_map(|(_, storage)| value_of(storage, STORAGE_VALUE))?;
     let kind = u32_at(value, KIND_OF_FLOW).ok()?;
     match kind {
         0 => None,

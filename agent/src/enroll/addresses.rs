@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    netlink::{Attributes, truncated, u32_at},
+    netlink::{truncated, u32_at, value_of},
     netns::Netns,
 };
 
@@ -63,17 +63,14 @@ impl Configured {
 /// `struct ifaddrmsg` and its attributes. An IPv4 address of a point-to-point link has the peer's beside it.
 fn address(body: &[u8]) -> io::Result<Option<Configured>> {
     let (fixed, attributes) = body.split_at_checked(ADDRESS).ok_or_else(truncated)?;
-    let (mut remote, mut local, mut flags) = (None, None, u32::from(fixed[2]));
-    for (kind, value) in Attributes(attributes) {
-        match kind {
-            ATTRIBUTE_ADDRESS => remote = ip(value),
-            ATTRIBUTE_LOCAL => local = ip(value),
-            ATTRIBUTE_FLAGS => flags = u32_at(value, 0)?,
-            _ => {}
-        }
-    }
-    let interface = u32_at(fixed, 4)?;
-    Ok(local.or(remote).map(|address| Configured { address, interface, scope: fixed[3], flags }))
+    let ip_of = |kind| value_of(attributes, kind).and_then(ip);
+    let flags = match value_of(attributes, ATTRIBUTE_FLAGS) {
+        Some(all) => u32_at(all, 0)?,
+        None => u32::from(fixed[2]),
+    };
+    let (interface, scope) = (u32_at(fixed, 4)?, fixed[3]);
+    let address = ip_of(ATTRIBUTE_LOCAL).or_else(|| ip_of(ATTRIBUTE_ADDRESS));
+    Ok(address.map(|address| Configured { address, interface, scope, flags }))
 }
 
 fn ip(value: &[u8]) -> Option<IpAddr> {
