@@ -14,7 +14,7 @@ use crate::{
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Boot this kernel in a VM (6.1 or 6.12, from Debian) and capture one connection there
+    /// Boot this kernel in a VM (6.1 or 6.12, from Debian) and run what shows each kernel program there
     #[arg(long, value_name = "VERSION", conflicts_with = "filters")]
     kernel: Option<vm::Version>,
     /// For `cargo nextest run`: names of tests, or options

@@ -73,14 +73,16 @@ impl Trial<'_> {
     fn run(mut self) {
         for call in &self.case.calls {
             self.check(call, "hbone");
-            Family::ALL
-                .into_iter()
-                .for_each(|family| check_sidecar_client(&self.stage, self.case, call, family));
+            for family in Family::ALL {
+                check_sidecar_client(&self.stage, self.case, call, family);
+            }
         }
         let calls: Vec<_> =
             self.case.calls.iter().filter(|call| self.stage.is_enrolled(&call.from)).collect();
         self.stage.give_sidecars(&self.case.modes, &calls[0].from);
-        calls.into_iter().for_each(|call| self.check(call, "sidecar"));
+        for call in calls {
+            self.check(call, "sidecar");
+        }
     }
 
     /// The call by name, by the Service's addresses if it has them, and by those of its pods.

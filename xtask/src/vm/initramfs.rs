@@ -1,4 +1,4 @@
-//! The initial file system: busybox, the test, what it starts, their libraries, and modules of the kernel.
+//! The initial file system: busybox, the tests, what they start, their libraries, and modules of the kernel.
 
 use std::{
     collections::BTreeSet,
@@ -12,11 +12,11 @@ use anyhow::{Context, bail};
 use super::{archive::Archive, kernel::Kernel};
 use crate::places;
 
-/// The line on the console that says that the test has passed.
+/// The line on the console that says that the tests have passed.
 pub(crate) const PASSED: &str = "culvert-vm: status 0";
 
-/// An archive with all that `test` needs.
-pub(crate) fn build(kernel: &Kernel, executable: &Path, test: &str) -> anyhow::Result<Vec<u8>> {
+/// An archive with all that the tests of an executable need.
+pub(crate) fn build(kernel: &Kernel, executable: &Path) -> anyhow::Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["dev", "proc", "run", "sys", "tmp"] {
         archive.directory(directory);
@@ -38,12 +38,12 @@ pub(crate) fn build(kernel: &Kernel, executable: &Path, test: &str) -> anyhow::R
     for (name, module) in &modules {
         archive.program(&Path::new("modules").join(name), module);
     }
-    archive.program(Path::new("init"), init(test, modules.iter().map(|(name, _)| name.as_str())).as_bytes());
+    archive.program(Path::new("init"), init(modules.iter().map(|(name, _)| name.as_str())).as_bytes());
     Ok(archive.finish())
 }
 
-/// What Debian's kernel does not have built in.
-const MODULES: &[&str] = &["veth"];
+/// What Debian's kernel does not have built in: the pods' links, and the list of TCP's sockets.
+const MODULES: &[&str] = &["veth", "tcp_diag"];
 
 fn libraries<'a>(programs: impl Iterator<Item = &'a Path>) -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut libraries = BTreeSet::new();
@@ -85,7 +85,7 @@ fn depends(module: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
-fn init<'a>(test: &str, modules: impl Iterator<Item = &'a str>) -> String {
+fn init<'a>(modules: impl Iterator<Item = &'a str>) -> String {
     let modules = modules.collect::<Vec<_>>().join(" ");
     format!(
         "#!/bin/busybox sh\n\
@@ -100,7 +100,7 @@ fn init<'a>(test: &str, modules: impl Iterator<Item = &'a str>) -> String {
          for module in {modules}; do insmod /modules/$module; done\n\
          /bin/ip link set lo up\n\
          export PATH=/bin CULVERT_BIN=/bin/culvert CULVERT_POD_BIN=/bin/culvert-pod\n\
-         /bin/test-executable --exact {test} --nocapture --test-threads=1\n\
+         /bin/test-executable --nocapture --test-threads=1\n\
          echo \"culvert-vm: status $?\"\n\
          poweroff -f\n"
     )

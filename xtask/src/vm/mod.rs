@@ -1,5 +1,5 @@
-//! One test on another kernel, in a VM: the kernel's package is unpacked, never installed, and everything that the
-//! test needs of this machine goes into the initial file system.
+//! Tests on another kernel, in a VM: the kernel's package is unpacked, never installed, and everything that the tests
+//! need of this machine goes into the initial file system.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -17,21 +17,19 @@ mod kernel;
 
 pub(crate) use kernel::Version;
 
-/// The file below `tests/tests` that holds the test.
+/// The file below `tests/tests` that holds the tests: one for what each of the kernel's programs is for.
 const TEST_FILE: &str = "smoke";
-/// The test: it captures one connection.
-const TEST: &str = "one_connection_is_captured";
 
-/// Boots a kernel and runs the test on it.
+/// Boots a kernel and runs the tests on it.
 pub(crate) fn run(steps: &Steps, version: Version) -> anyhow::Result<()> {
     let executable = test_executable(steps)?;
     let kernel = kernel::fetch(steps, version)?;
     let image = tempfile::NamedTempFile::new().context("no temporary file for the initial file system")?;
     steps.work("initial file system", || {
-        let archive = initramfs::build(&kernel, &executable, TEST)?;
+        let archive = initramfs::build(&kernel, &executable)?;
         Ok(fs::write(image.path(), archive)?)
     })?;
-    let name = format!("{TEST} on {}", kernel.name());
+    let name = format!("{TEST_FILE} on {}", kernel.name());
     let console = steps.capture(&name, qemu(&kernel).arg("-initrd").arg(image.path()))?;
     if !has_passed(&console) {
         say(&console);
@@ -41,16 +39,16 @@ pub(crate) fn run(steps: &Steps, version: Version) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A test executable is content when no test has the name it was given: one has to have passed.
+/// A test executable is content when it has no test: some have to have passed.
 fn has_passed(console: &str) -> bool {
     let is_there = |wanted: &str| console.lines().any(|line| line.starts_with(wanted));
-    is_there(initramfs::PASSED) && is_there("test result: ok. 1 passed;")
+    is_there(initramfs::PASSED) && is_there("test result: ok. ") && !is_there("test result: ok. 0 passed;")
 }
 
 fn test_executable(steps: &Steps) -> anyhow::Result<PathBuf> {
     let mut cargo = build::cargo("test");
-    cargo.args(["--release", "--package", "culvert-testbed", "--test", TEST_FILE, "--no-run"]);
-    let messages = steps.capture("the test", cargo.arg("--message-format=json"))?;
+    cargo.args(["--release", "--workspace", "--test", TEST_FILE, "--no-run"]);
+    let messages = steps.capture("the tests", cargo.arg("--message-format=json"))?;
     let mut artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
     let found =
         artifacts.find(|artifact| artifact.target.name == TEST_FILE).and_then(|artifact| artifact.executable);
@@ -69,8 +67,8 @@ struct Target {
     name: String,
 }
 
-/// Long enough for a machine that emulates while it does something else; a run takes a few seconds.
-const DEADLINE_SECONDS: &str = "240";
+/// Long enough for a machine that emulates while it does something else.
+const DEADLINE_SECONDS: &str = "480";
 
 fn qemu(kernel: &kernel::Kernel) -> Command {
     let mut command = Command::new("timeout");
@@ -91,7 +89,7 @@ mod tests {
     fn a_test_that_was_not_found_has_not_passed() {
         let console =
             |passed| format!("test result: ok. {passed} passed; 0 failed\r\n{}\r\n", initramfs::PASSED);
-        assert!(has_passed(&console(1)));
+        assert!(has_passed(&console(4)));
         assert!(!has_passed(&console(0)));
     }
 
