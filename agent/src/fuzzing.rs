@@ -45,6 +45,8 @@ targets! {
     connect: tunnel::hbone::headers,
     /// A request for a certificate.
     csr: ca::csr,
+    /// What the other end of an HTTP/2 connection sends.
+    http2: fuzzing::http2,
     /// A file of manifests.
     manifest: cluster::manifests::documents,
     /// Istio's configuration of the mesh.
@@ -61,6 +63,13 @@ targets! {
     socket: enforce::diag,
     /// A line of a watch, or a page of a list.
     watch: cluster::watch::wire,
+}
+
+/// A crate of its own.
+mod http2 {
+    pub(crate) mod fuzz {
+        pub(crate) use culvert_http2::fuzz::receive as run;
+    }
 }
 
 #[cfg(test)]
