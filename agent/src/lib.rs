@@ -11,6 +11,7 @@ pub mod explain;
 pub mod fuzzing;
 pub mod identity;
 pub mod kernel;
+pub mod memory;
 mod netlink;
 pub mod netns;
 pub mod observe;

@@ -40,8 +40,16 @@ impl Netns {
 
     /// A non-blocking TCP socket that belongs to this namespace; the calling thread is back where it was.
     pub fn tcp_socket(&self, domain: Domain) -> io::Result<Socket> {
-        let kind = Type::STREAM.nonblocking().cloexec();
-        within(&self.file, || Socket::new(domain, kind, Some(Protocol::TCP)))
+        within(&self.file, || tcp_socket(domain))
+    }
+
+    /// Some more of them in one visit: at least one, and as many as there is room for.
+    pub fn tcp_sockets(&self, domain: Domain, count: usize) -> io::Result<Vec<Socket>> {
+        within(&self.file, || {
+            let mut sockets = vec![tcp_socket(domain)?];
+            sockets.extend((1..count).map_while(|_| tcp_socket(domain).ok()));
+            Ok(sockets)
+        })
     }
 
     /// Asks the kernel about this namespace, by a protocol such as `NETLINK_ROUTE`.
@@ -58,6 +66,10 @@ impl AsFd for Netns {
 }
 
 const CURRENT: &str = "/proc/thread-self/ns/net";
+
+fn tcp_socket(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+}
 
 fn probe() -> io::Result<Socket> {
     Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None)

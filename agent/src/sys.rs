@@ -3,15 +3,25 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ops::Range,
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
+    ptr,
 };
 
+use aya::{
+    Pod,
+    maps::{MapData, MapError},
+};
 use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::memory::unwritten;
 
 /// The cookie of the network namespace that a socket belongs to (`SO_NETNS_COOKIE`, Linux 5.14): unique on this
 /// machine until it restarts, and what `bpf_get_netns_cookie` returns.
@@ -64,8 +74,77 @@ pub(crate) fn detach_link(link: impl AsFd) -> io::Result<()> {
     unsafe { bpf(BPF_LINK_DETACH, &link.as_fd().as_raw_fd()) }.map(drop)
 }
 
+/// A hash map of the kernel's, of which entries are taken out by one system call.
+pub(crate) struct Taken<K, V> {
+    map: MapData,
+    types: PhantomData<(K, V)>,
+}
+
+impl<K: Pod, V: Pod> Taken<K, V> {
+    /// A map whose keys and values are of these types.
+    pub(crate) fn new(map: MapData) -> Result<Self, MapError> {
+        let info = map.info()?;
+        let (key_size, value_size) = (info.key_size() as usize, info.value_size() as usize);
+        if key_size != size_of::<K>() {
+            return Err(MapError::InvalidKeySize { size: size_of::<K>(), expected: key_size });
+        }
+        if value_size != size_of::<V>() {
+            return Err(MapError::InvalidValueSize { size: size_of::<V>(), expected: value_size });
+        }
+        Ok(Self { map, types: PhantomData })
+    }
+
+    /// Looks an entry up and deletes it (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`, for hash maps since Linux 5.14).
+    pub(crate) fn take(&self, key: &K) -> io::Result<V> {
+        let mut value = MaybeUninit::<V>::uninit();
+        let element = Element {
+            map: u64::try_from(self.map.fd().as_fd().as_raw_fd()).map_err(io::Error::other)?,
+            key: ptr::from_ref(key).addr() as u64,
+            value: value.as_mut_ptr().addr() as u64,
+            flags: 0,
+        };
+        // SAFETY: key and value live across the call, and are as long as the map's, by `new`.
+        unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &element) }?;
+        // SAFETY: the kernel has written all of it, and plain data may have any bytes.
+        Ok(unsafe { value.assume_init() })
+    }
+}
+
+/// What `union bpf_attr` begins with for commands on an element. The map's number has 32 bits, and 32 of padding follow,
+/// which makes 64 on the little-endian machines that the programs are built for.
+#[repr(C)]
+struct Element {
+    map: u64,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Gives what the heap has free back to the kernel: glibc keeps it otherwise.
+pub(crate) fn trim_heap() {
+    // SAFETY: it takes no reference, and leaves what is allocated alone.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Lets go of the pages of the program and its libraries (`MADV_DONTNEED`). Those that are needed again come back from
+/// the page cache as they are.
+pub(crate) fn let_go_of_code() -> io::Result<()> {
+    for Range { start, end } in unwritten(&fs::read_to_string("/proc/self/smaps")?) {
+        let address = ptr::without_provenance_mut(start);
+        // SAFETY: no page of the mapping differs from its file, and none can: it may not be written.
+        if unsafe { libc::madvise(address, end - start, libc::MADV_DONTNEED) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Numbers of `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// Only the first member of `union bpf_attr` is given; the kernel takes the others for zero.

@@ -51,11 +51,10 @@ fn decide(ctx: &SockAddrContext, family: Family) -> Outcome {
         }
         return Outcome::NotEnrolled;
     };
-    if is_agent() {
-        return remember(ctx, FlowKind::Agent, SocketAddress::default())
-            .map_or(Outcome::NoRoom, |()| Outcome::Agent);
-    }
     let target = user_address(ctx, family);
+    if is_agent() {
+        return agent(ctx, pod, target);
+    }
     let outcome = classify(pod, target);
     if outcome == Outcome::Captured {
         return capture(ctx, family, pod, target);
@@ -63,6 +62,16 @@ fn decide(ctx: &SockAddrContext, family: Family) -> Outcome {
     // A socket that was captured once and connects anew elsewhere must not go on naming its first destination.
     FLOWS.clear(ctx);
     outcome
+}
+
+/// The agent's own. Nobody asks whose a connection is that stays inside the pod, such as to its application.
+#[inline(always)]
+fn agent(ctx: &SockAddrContext, pod: &Pod, target: SocketAddress) -> Outcome {
+    if pod.owns(target.address) || remember(ctx, FlowKind::Agent, SocketAddress::default()).is_some() {
+        Outcome::Agent
+    } else {
+        Outcome::NoRoom
+    }
 }
 
 /// The kubelet calls. Where it calls a pod of this node, the SYN will be known by its tuple. No room: a `STRICT` port

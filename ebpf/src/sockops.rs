@@ -1,4 +1,4 @@
-//! sockops: files the origin of a captured connection, and tells of those that the kernel left alone.
+//! sockops: files the origin of a captured connection, and tells of those that the kernel left alone when they end.
 
 use aya_ebpf::{
     bindings::{
@@ -8,9 +8,7 @@ use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
     programs::SockOpsContext,
 };
-use culvert_abi::{
-    Direction, Ends, Event, EventKind, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress,
-};
+use culvert_abi::{Direction, Ends, Event, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress};
 
 use crate::{
     context::{address_of_family, netns_cookie},
@@ -65,7 +63,6 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
     };
     if FLOWS.set(ctx, Flow { since, kind: kind as u32, origin: SocketAddress::default() }).is_some() {
         tell_end(ctx);
-        tell(ctx, EventKind::Opened, direction, since);
     }
 }
 
@@ -94,11 +91,11 @@ fn is_plaintext(ctx: &SockOpsContext, netns: u64, pod: &Pod, direction: Directio
 fn closed(ctx: &SockOpsContext) {
     let Some(flow) = FLOWS.get(ctx) else { return };
     if flow.kind == FlowKind::PlaintextOutbound as u32 {
-        tell(ctx, EventKind::Closed, Direction::Outbound, flow.since);
+        tell(ctx, Direction::Outbound, flow.since);
     } else if flow.kind == FlowKind::PlaintextInbound as u32 {
-        tell(ctx, EventKind::Closed, Direction::Inbound, flow.since);
+        tell(ctx, Direction::Inbound, flow.since);
     } else if flow.kind == FlowKind::Probed as u32 {
-        tell(ctx, EventKind::Closed, Direction::Probe, flow.since);
+        tell(ctx, Direction::Probe, flow.since);
     } else if flow.kind == FlowKind::Probe as u32 {
         // Whoever has the port next is not the kubelet.
         let _ = PROBES.remove(called(ctx));
@@ -106,7 +103,7 @@ fn closed(ctx: &SockOpsContext) {
 }
 
 #[inline(always)]
-fn tell(ctx: &SockOpsContext, kind: EventKind, direction: Direction, since: u64) {
+fn tell(ctx: &SockOpsContext, direction: Direction, since: u64) {
     let Some(mut slot) = EVENTS.reserve(0) else {
         return count(&LOST_EVENTS, 0);
     };
@@ -114,8 +111,7 @@ fn tell(ctx: &SockOpsContext, kind: EventKind, direction: Direction, since: u64)
     let (now, sent, received) =
         unsafe { (bpf_ktime_get_ns(), (*ctx.ops).bytes_acked, (*ctx.ops).bytes_received) };
     slot.write(Event {
-        kind: kind as u32,
-        direction: direction as u32,
+        direction: direction as u64,
         netns: netns_cookie(ctx),
         local: local(ctx),
         remote: remote(ctx),

@@ -258,7 +258,8 @@ impl Enrolled {
 
     fn enforce(&mut self, listeners: &Listeners, parts: &mut Parts) -> Result<(), EnrolError> {
         let inbound = parts.maps.inbound();
-        listeners.all().try_for_each(|listener| inbound.own(listener))?;
+        // What the others accept is from inside the pod, or to the HBONE port.
+        listeners.steered.iter().try_for_each(|listener| inbound.own(listener))?;
         for (&address, door) in self.addresses.iter().zip(&listeners.steered) {
             inbound.open_door(address, door)?;
         }

@@ -69,11 +69,6 @@ impl Listeners {
     pub fn steered_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         addresses(&self.steered)
     }
-
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &TcpListener> {
-        self.outbound.iter().chain(&self.inbound).chain(&self.steered)
-    }
 }
 
 fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     cluster::{PeerChange, PortModes},
+    sys::Taken,
     tunnel,
 };
 
@@ -164,7 +165,9 @@ impl ControlMaps {
 
     /// Forgets what connections of a pod were about to go where, as nobody will accept them any more.
     pub fn remove_origins(&mut self, netns: u64) -> Result<(), MapsError> {
-        let mut origins = self.for_workers()?.open()?.origins.into_inner();
+        let origins = Map::LruHashMap(self.for_workers()?.origins()?);
+        let mut origins: HashMap<_, FlowKey, SocketAddress> =
+            origins.try_into().map_err(MapsError::of(ORIGINS))?;
         let left: Vec<FlowKey> =
             origins.keys().filter_map(Result::ok).filter(|key| key.netns == netns).collect();
         left.iter().try_for_each(|key| ignore_missing(origins.remove(key))).map_err(MapsError::of(ORIGINS))
@@ -278,32 +281,30 @@ pub struct WorkerMapIds {
 }
 
 impl WorkerMapIds {
+    fn origins(self) -> Result<MapData, MapsError> {
+        MapData::from_id(self.origins).map_err(MapsError::of(ORIGINS))
+    }
+
     /// Opens them.
     pub fn open(self) -> Result<WorkerMaps, MapsError> {
-        let origins = Map::LruHashMap(MapData::from_id(self.origins).map_err(MapsError::of(ORIGINS))?);
         let clients = Map::HashMap(MapData::from_id(self.clients).map_err(MapsError::of(CLIENTS))?);
         Ok(WorkerMaps {
-            origins: RefCell::new(origins.try_into().map_err(MapsError::of(ORIGINS))?),
+            origins: Taken::new(self.origins()?).map_err(MapsError::of(ORIGINS))?,
             clients: RefCell::new(clients.try_into().map_err(MapsError::of(CLIENTS))?),
         })
     }
 }
 
-/// The maps of a connection's path, as one worker holds them. aya asks for a unique reference where the kernel asks
-/// for none, so each is in a cell of its worker's thread.
+/// The maps of a connection's path, as one worker holds them.
 pub struct WorkerMaps {
-    origins: RefCell<HashMap<MapData, FlowKey, SocketAddress>>,
+    origins: Taken<FlowKey, SocketAddress>,
+    /// aya asks for a unique reference where the kernel asks for none.
     clients: RefCell<HashMap<MapData, FlowKey, SocketAddress>>,
 }
 
 impl tunnel::Kernel for WorkerMaps {
     fn take_origin(&self, netns: u64, source: SocketAddr) -> Option<SocketAddr> {
-        let key = FlowKey::new(netns, source.into());
-        let mut origins = self.origins.borrow_mut();
-        let origin = origins.get(&key, 0).ok()?;
-        // A second connection from the same port writes its own entry before it can be accepted.
-        let _ = origins.remove(&key);
-        Some(origin.into())
+        self.origins.take(&FlowKey::new(netns, source.into())).ok().map(SocketAddr::from)
     }
 
     fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<()> {

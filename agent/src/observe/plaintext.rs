@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use culvert_abi::{self as abi, Event, EventKind};
+use culvert_abi::{self as abi, Event};
 use culvert_policy::{Reason, Transport};
 
 use super::{Direction, Line, Observer, Outcome};
@@ -23,9 +23,6 @@ impl<O: Observer> PlaintextLog<O> {
 
     /// Takes note of an event.
     pub fn write(&self, event: &Event) {
-        if event.kind != EventKind::Closed as u32 {
-            return;
-        }
         // The pod may have gone between the connection's end and now.
         if let Some(pod) = self.cluster.read().pod_at(SocketAddr::from(event.local).ip()) {
             self.observer.ended(&self.line(event, pod));
@@ -33,9 +30,9 @@ impl<O: Observer> PlaintextLog<O> {
     }
 
     fn line(&self, event: &Event, pod: PodRef) -> Line {
-        if event.direction == abi::Direction::Outbound as u32 {
+        if event.direction == abi::Direction::Outbound as u64 {
             self.outbound(event, pod)
-        } else if event.direction == abi::Direction::Probe as u32 {
+        } else if event.direction == abi::Direction::Probe as u64 {
             Line { reason: Reason::KubeletProbe, outcome: Outcome::Ok, ..self.inbound(event, pod) }
         } else {
             self.inbound(event, pod)

@@ -1,6 +1,6 @@
 //! The life of an authority: it serves until a signal ends it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use culvert::{ca, cluster::watch};
 use tracing::info;
 
@@ -9,7 +9,7 @@ use crate::cli::CaOptions;
 
 /// Serves certificates until SIGTERM or SIGINT.
 pub(crate) fn ca(options: CaOptions) -> Result<()> {
-    init_log(&options.log, options.log_format);
+    let _log = init_log(&options.log, options.log_format).context("cannot start the log")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(options))
 }

@@ -4,6 +4,7 @@ mod announcement;
 mod ca;
 mod explain;
 mod issuer;
+mod lines;
 mod log;
 mod report;
 mod signals;
@@ -22,6 +23,7 @@ use culvert::{
     enroll::{Enroller, KubeletCgroup, Parts},
     identity::{Originator, SystemClock},
     kernel::{ControlMaps, Events, Failure, Options, Pins, Programs, Requirements, WorkerMapIds},
+    memory,
     observe::{AccessLog, Observer, PlaintextLog},
     status::{Asked, Document, Door, Visitor},
     tunnel::{Decide, Workers},
@@ -47,7 +49,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Serves a node until a signal ends it.
 pub(crate) fn agent(options: AgentOptions) -> Result<()> {
-    init_log(&options.log, options.log_format);
+    let _log = init_log(&options.log, options.log_format).context("cannot start the log")?;
     let requirements = Requirements::check(options.cgroup_root.as_deref())?;
     raise_file_limit()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -105,13 +107,23 @@ async fn serve(options: AgentOptions, requirements: Requirements) -> Result<()> 
     if let Some(events) = events {
         tokio::spawn(record_plaintext(events, cluster));
     }
+    memory::settle();
     let (serving, waiting) = agent.enroller.counts();
     info!(node = options.node, enrolled = serving, waiting, "ready");
+    tokio::spawn(settle_again());
 
     let end = agent.follow(changes, &mut signals).await;
     agent.retract().await?;
     finish(agent.enroller, &options).await?;
     end
+}
+
+/// How long an agent that is ready is busy with what comes once: first certificates, first tunnels' configurations.
+const SETTLING: Duration = Duration::from_secs(1);
+
+async fn settle_again() {
+    tokio::time::sleep(SETTLING).await;
+    memory::settle();
 }
 
 /// What runs on the main thread.

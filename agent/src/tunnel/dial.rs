@@ -2,31 +2,32 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpStream as StdStream},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use culvert_policy::Reason;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
-use super::failure::Failure;
-use crate::{netns::Netns, sys};
+use super::{failure::Failure, stock::Stock};
+use crate::sys;
 
 /// Connects to a peer of the pod that has `addresses`, from the one of the same family.
-pub(super) async fn peer(netns: &Netns, addresses: &[IpAddr], to: SocketAddr) -> Result<TcpStream, Failure> {
-    let socket = peer_socket(netns, addresses, to).map_err(|error| exhausted(&error))?;
+pub(super) async fn peer(
+    sockets: &Stock,
+    addresses: &[IpAddr],
+    to: SocketAddr,
+) -> Result<TcpStream, Failure> {
+    let socket = peer_socket(sockets, addresses, to).map_err(|error| exhausted(&error))?;
     connect(socket, to).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrNotAvailable => exhausted(&error),
         _ => Failure::new(Reason::PeerUnreachable, format_args!("connecting to {to}: {error}")),
     })
 }
 
-fn peer_socket(netns: &Netns, addresses: &[IpAddr], to: SocketAddr) -> io::Result<Socket> {
-    let socket = netns.tcp_socket(Domain::for_address(to))?;
+fn peer_socket(sockets: &Stock, addresses: &[IpAddr], to: SocketAddr) -> io::Result<Socket> {
+    let socket = sockets.take(Domain::for_address(to))?;
     if let Some(from) = addresses.iter().find(|address| address.is_ipv4() == to.is_ipv4()) {
         // The port is chosen by connect, which can share one among many peers.
         sys::bind_address_no_port(&socket)?;
@@ -37,9 +38,9 @@ fn peer_socket(netns: &Netns, addresses: &[IpAddr], to: SocketAddr) -> io::Resul
 }
 
 /// A socket of `from`, with a port, that has yet to be connected.
-pub(super) fn app_socket(netns: &Netns, from: IpAddr) -> io::Result<(Socket, SocketAddr)> {
+pub(super) fn app_socket(sockets: &Stock, from: IpAddr) -> io::Result<(Socket, SocketAddr)> {
     let wanted = SocketAddr::new(from, 0);
-    let socket = netns.tcp_socket(Domain::for_address(wanted))?;
+    let socket = sockets.take(Domain::for_address(wanted))?;
     socket.bind(&wanted.into())?;
     socket.set_tcp_nodelay(true)?;
     let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -48,8 +49,30 @@ pub(super) fn app_socket(netns: &Netns, from: IpAddr) -> io::Result<(Socket, Soc
 
 /// Finishes the connection of a socket.
 pub(super) async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpSocket::from_std_stream(StdStream::from(socket));
-    timeout(CONNECT, socket.connect(to)).await.map_err(io::Error::from)?
+    let connected = begin(&socket, to)?;
+    let stream = TcpStream::from_std(socket.into())?;
+    if connected {
+        return Ok(stream);
+    }
+    timeout(CONNECT, stream.writable()).await??;
+    stream.take_error()?.map_or(Ok(stream), Err)
+}
+
+/// Whether it is connected already. Within one machine it is by the time that the first call returns, which cannot tell
+/// yet; the second one can.
+fn begin(socket: &Socket, to: SocketAddr) -> io::Result<bool> {
+    for _ in 0..2 {
+        match socket.connect(&to.into()) {
+            Ok(()) => return Ok(true),
+            Err(error) if is_under_way(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn is_under_way(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY))
 }
 
 const CONNECT: Duration = Duration::from_secs(10);

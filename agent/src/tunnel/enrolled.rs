@@ -10,17 +10,17 @@ use std::{
 };
 
 use culvert_policy::Transport;
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{Decide, Kernel, Pod, hbone::Pool, inbound, outbound, steered, tasks::Tasks};
+use super::{Decide, Kernel, Pod, hbone::Pool, inbound, outbound, steered, stock::Stock, tasks::Tasks};
 use crate::{
     cluster::PodRef,
     identity::{Originator, Workload},
-    netns::Netns,
     observe::{Direction, Observer, Record},
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Context {
 /// One pod that is being served, on this thread alone.
 pub(super) struct Enrolled {
     pub(super) pod: PodRef,
-    pub(super) netns: Netns,
+    pub(super) netns: Stock,
     pub(super) workload: Arc<Workload>,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) hbone_port: u16,
@@ -81,7 +81,7 @@ impl Enrolled {
         let own_ports = own.map(port).collect::<io::Result<Vec<_>>>()?;
         let enrolled = Rc::new(Self {
             pod: pod.pod,
-            netns: pod.netns,
+            netns: Stock::new(pod.netns),
             workload: pod.workload,
             addresses: pod.addresses,
             hbone_port: pod.hbone_port,
@@ -103,6 +103,8 @@ impl Enrolled {
 
     fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>, accepted: fn(&Rc<Self>, TcpStream, SocketAddr)) {
         for listener in listeners {
+            // What is accepted inherits it. A listener that cannot be set accepts nothing, either.
+            let _ = SockRef::from(&listener).set_tcp_nodelay(true);
             self.listeners.spawn((), accept(Rc::clone(self), listener, accepted));
         }
     }
@@ -179,11 +181,7 @@ async fn accept(
 ) {
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => {
-                // Fails only on a socket that is broken, which its first use shows as well.
-                let _ = stream.set_nodelay(true);
-                accepted(&enrolled, stream, canonical(from));
-            }
+            Ok((stream, from)) => accepted(&enrolled, stream, canonical(from)),
             Err(error) => {
                 tracing::warn!(pod = %enrolled.pod, %error, "accepting failed; raise the limit of open files");
                 sleep(ACCEPT_AGAIN).await;

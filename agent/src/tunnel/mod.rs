@@ -19,6 +19,7 @@ mod originate;
 mod outbound;
 mod relay;
 mod steered;
+mod stock;
 mod tasks;
 #[cfg(test)]
 mod tests;

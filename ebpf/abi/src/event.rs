@@ -2,14 +2,12 @@
 
 use crate::SocketAddress;
 
-/// A plaintext connection of an enrolled pod was opened or closed.
+/// A plaintext connection of an enrolled pod has ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// An [`EventKind`].
-    pub kind: u32,
     /// A [`Direction`].
-    pub direction: u32,
+    pub direction: u64,
     /// The cookie of the pod's network namespace.
     pub netns: u64,
     /// The pod's end.
@@ -35,18 +33,8 @@ impl Event {
     }
 }
 
-/// What happened.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// The connection was established.
-    Opened = 1,
-    /// It ended.
-    Closed = 2,
-}
-
 /// Who called.
-#[repr(u32)]
+#[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The pod.

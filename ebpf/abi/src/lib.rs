@@ -11,7 +11,7 @@ pub mod names;
 mod outcome;
 
 pub use address::{Address, FlowKey, SocketAddress};
-pub use event::{Direction, Event, EventKind};
+pub use event::{Direction, Event};
 pub use outcome::Outcome;
 
 /// The port on which every agent accepts HBONE inside its pods (Istio's `HBoneOverMTLS` port).
@@ -33,8 +33,9 @@ pub const MAX_SIDECARS: usize = 524_288;
 pub const MAX_DOORS: usize = 2 * MAX_PODS;
 /// How many connections of the kubelet to enrolled pods can be open.
 pub const MAX_PROBES: usize = 16_384;
-/// Bytes of the ring that tells of plaintext connections.
-pub const EVENT_RING_BYTES: usize = 1 << 20;
+/// Bytes of the ring that tells of plaintext connections: some 1,500 that ended since the agent last looked. The agent
+/// has it in its memory twice, one behind the other.
+pub const EVENT_RING_BYTES: usize = 1 << 17;
 
 /// How the agent is configured, as far as the kernel has to know. Written once, before the programs are attached,
 /// but for `capture_unknown`.
