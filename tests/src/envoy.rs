@@ -1,5 +1,7 @@
 //! Envoy in a pod: a peer of the mesh that is not ours.
 
+mod config;
+
 use std::{
     env, fs,
     io::{Read as _, Write as _},
@@ -12,6 +14,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+
+pub use config::{Config, Peer, Tls};
 
 use crate::{DEADLINE, Daemon, Pod, pod::random_uuid};
 

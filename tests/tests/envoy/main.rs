@@ -3,7 +3,6 @@
 
 mod app;
 mod certificates;
-mod config;
 mod hbone;
 mod many;
 mod sidecar;

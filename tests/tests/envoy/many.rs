@@ -5,14 +5,14 @@ use std::{
     net::TcpStream,
 };
 
-use culvert_testbed::{DEADLINE, Family, SocketSpec};
+use culvert_testbed::{
+    DEADLINE, Family, SocketSpec,
+    envoy::{Config, Tls},
+};
 use serde_json::Value;
 use socket2::Socket;
 
-use crate::{
-    config::{Config, Tls},
-    site::{APP, HBONE, PEER, Site, Way, eventually},
-};
+use crate::site::{APP, HBONE, PEER, Site, Way, eventually};
 
 const MANY: usize = 1000;
 

@@ -7,14 +7,13 @@ use std::{
 };
 
 use culvert_testbed::{
-    Agent, AgentOptions, DEADLINE, Envoy, Family, Machine, Mesh, Node, Pod, PodSpec, skip,
+    Agent, AgentOptions, DEADLINE, Envoy, Family, Machine, Mesh, Node, Pod, PodSpec,
+    envoy::{Config, Peer, Tls},
+    skip,
 };
 use serde_json::Value;
 
-use crate::{
-    app::connect,
-    config::{Config, Peer, Tls},
-};
+use crate::app::connect;
 
 /// The two pods, and one more that has nothing to do with the mesh.
 pub(crate) struct Site {

@@ -26,37 +26,48 @@ pub(super) fn culvert_load() -> PathBuf {
 }
 
 /// A program that runs until it is dropped.
-pub(super) struct Background(Child);
+pub(super) struct Background {
+    child: Child,
+    said: String,
+}
 
 impl Background {
     /// Starts it and waits until it says a word.
     pub(super) fn start(mut command: Command, word: &'static str) -> anyhow::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut running = Self(spawn(&mut command)?);
-        let stdout = running.0.stdout.take().expect("it is piped");
+        let mut running = Self { child: spawn(&mut command)?, said: String::new() };
+        let stdout = running.child.stdout.take().expect("it is piped");
         let (said, hears) = channel();
         thread::spawn(move || listen(stdout, word, &said));
         match hears.recv_timeout(PATIENCE) {
-            Ok(()) => Ok(running),
+            Ok(line) => {
+                running.said = line;
+                Ok(running)
+            }
             Err(_) => bail!("{} did not say {word:?}", shown(&command)),
         }
+    }
+
+    /// The line with the word in it, where that is JSON.
+    pub(super) fn said(&self) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.said).with_context(|| format!("expected JSON: {}", self.said))
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 /// Reads to the end, so that the program never waits for a reader.
-fn listen(stdout: ChildStdout, word: &str, said: &Sender<()>) {
+fn listen(stdout: ChildStdout, word: &str, said: &Sender<String>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         if line.contains(word) {
             // Who waited for the first time may be gone at the second.
-            let _ = said.send(());
+            let _ = said.send(line);
         }
     }
 }

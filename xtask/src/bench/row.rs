@@ -1,4 +1,4 @@
-//! The three ways that a connection is measured.
+//! The ways that a connection is measured.
 
 /// A row of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,26 +9,43 @@ pub(super) enum Row {
     Passthrough,
     /// Both enrolled.
     Mtls,
+    /// No agent, but Envoy in both pods, as sidecars that speak mTLS to each other.
+    Envoy,
+}
+
+/// What is between the applications of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Between {
+    Nothing,
+    Agents,
+    Envoys,
 }
 
 impl Row {
-    /// In the order in which a round measures them.
-    pub(super) const ALL: [Self; 3] = [Self::Direct, Self::Passthrough, Self::Mtls];
-
     /// Its key in the results.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Passthrough => "passthrough",
             Self::Mtls => "mtls",
+            Self::Envoy => "envoy",
         }
     }
 
-    pub(super) const fn has_agents(self) -> bool {
-        !matches!(self, Self::Direct)
+    pub(super) const fn between(self) -> Between {
+        match self {
+            Self::Direct => Between::Nothing,
+            Self::Passthrough | Self::Mtls => Between::Agents,
+            Self::Envoy => Between::Envoys,
+        }
     }
 
     pub(super) const fn enrols_server(self) -> bool {
         matches!(self, Self::Mtls)
+    }
+
+    /// Whether what is measured has to go over mTLS.
+    pub(super) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Mtls | Self::Envoy)
     }
 }

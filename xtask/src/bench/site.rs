@@ -1,15 +1,20 @@
 //! Where it is measured: two nodes, a client's pod on one and a server's on the other.
 
-use std::{cell::Cell, net::SocketAddr};
+use std::{net::SocketAddr, process::Command};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use culvert_testbed::{AgentOptions, Family, Machine, Node, Pod, PodSpec};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
 
 use super::{
     agents::Agents,
     cpus::{self, Cpus},
+    envoys::{Envoys, Hops},
     load::{Background, Job, culvert_load},
-    row::Row,
+    proxies::Proxies,
+    row::{Between, Row},
+    service::Service,
 };
 
 /// The nodes and pods, the same for all rows.
@@ -21,87 +26,149 @@ pub(super) struct Site {
     b: Node,
     machine: Machine,
     cpus: Cpus,
-    echo_port: Cell<u16>,
+    /// The row that it is prepared for, and how many there were before.
+    row: Row,
+    number: u16,
+    /// What one process may open.
+    files: u64,
 }
 
 impl Site {
     /// Makes nodes and pods, and starts iperf3's server.
     pub(super) fn build(cpus: Cpus) -> anyhow::Result<Self> {
+        let files = raise_file_limit()?;
         let mut machine = Machine::new()?;
         let (a, b) = (machine.node("a")?, machine.node("b")?);
         let client = cpus::on(cpus.a, || machine.pod(&a, PodSpec::new("bench", "client").enrolled()))?;
         let server = cpus::on(cpus.b, || machine.pod(&b, PodSpec::new("bench", "server")))?;
         let mut iperf = server.command("iperf3");
-        iperf.args(["--server", "--forceflush", "--port", &IPERF.to_string()]);
+        iperf.args(["--server", "--forceflush", "--port", &Service::Iperf.port(0).to_string()]);
         let iperf = cpus::on(cpus.b, || Background::start(iperf, "listening"))?;
-        Ok(Self { _iperf: iperf, server, client, a, b, machine, cpus, echo_port: Cell::new(FIRST_ECHO) })
+        Ok(Self { _iperf: iperf, server, client, a, b, machine, cpus, row: Row::Direct, number: 0, files })
     }
 
-    /// Makes the cluster as a row wants it, with fresh agents if it wants any.
-    pub(super) fn enter(&mut self, row: Row) -> anyhow::Result<Option<Agents>> {
+    /// Makes the cluster as a row wants it.
+    pub(super) fn prepare(&mut self, row: Row) -> anyhow::Result<()> {
+        (self.row, self.number) = (row, self.number + 1);
         self.machine.relabel(&self.server, |labels| {
             labels.remove(CAPTURE);
             if row.enrols_server() {
                 labels.insert(CAPTURE.to_owned(), "enabled".to_owned());
             }
         });
-        self.machine.publish()?;
-        if row.has_agents() { self.start_agents().map(Some) } else { Ok(None) }
+        self.machine.publish()
     }
 
-    fn start_agents(&self) -> anyhow::Result<Agents> {
-        let options = AgentOptions::default();
-        let a = cpus::on(self.cpus.a, || self.a.agent(&options))?;
-        let b = cpus::on(self.cpus.b, || self.b.agent(&options))?;
+    /// What carries the connections of the row, started afresh; none if nothing does.
+    pub(super) fn proxies(&self, options: &AgentOptions) -> anyhow::Result<Option<Proxies<'_>>> {
+        Ok(match self.row.between() {
+            Between::Nothing => None,
+            Between::Agents => Some(Proxies::Agents(self.start_agents(options)?)),
+            Between::Envoys => Some(Proxies::Envoys(self.start_envoys()?)),
+        })
+    }
+
+    fn start_agents(&self, options: &AgentOptions) -> anyhow::Result<Agents> {
+        let a = cpus::on(self.cpus.a, || self.a.agent(options))?;
+        let b = cpus::on(self.cpus.b, || self.b.agent(options))?;
         let agents = Agents { a, b };
         agents.wait_ready()?;
         Ok(agents)
     }
 
-    /// Ends the agents and takes their programs away, after a look at whether the row was what it claims to be.
-    pub(super) fn leave(&self, row: Row, mut agents: Agents) -> anyhow::Result<()> {
-        if agents.tunnelled()? != row.enrols_server() {
-            bail!("{} was not measured: its connections took another transport", row.name());
+    fn start_envoys(&self) -> anyhow::Result<Envoys<'_>> {
+        let services = Service::ALL.map(|service| Hops {
+            client: self.client.address(Family::V4, service.port(self.number)),
+            server: self.server.address(Family::V4, service.sidecar_port(self.number)),
+            application: self.server.address(Family::V4, service.port(self.number)),
+        });
+        Envoys::start(&self.client, &self.server, self.cpus, &services)
+    }
+
+    /// Ends what carried the connections, after a look at whether the row was what it claims to be.
+    pub(super) fn leave(&self, proxies: Proxies<'_>) -> anyhow::Result<()> {
+        if proxies.encrypted()? != self.row.is_encrypted() {
+            bail!("{} was not measured: its connections took another way", self.row.name());
         }
-        agents.stop()?;
-        self.a.detach()?;
-        self.b.detach()
+        self.end(proxies)
     }
 
-    /// Starts an echo server at an address of its own: ports that the last row left in TIME-WAIT slow nobody down.
-    pub(super) fn echo_server(&self) -> anyhow::Result<(Background, SocketAddr)> {
-        let port = self.echo_port.replace(self.echo_port.get() + 1);
-        let address = self.server.address(Family::V4, port);
+    /// Ends what carried the connections, and takes the agents' programs away.
+    pub(super) fn end(&self, proxies: Proxies<'_>) -> anyhow::Result<()> {
+        match proxies {
+            Proxies::Agents(agents) => {
+                agents.stop()?;
+                self.a.detach()?;
+                self.b.detach()
+            }
+            Proxies::Envoys(envoys) => {
+                drop(envoys);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts a service of this row.
+    pub(super) fn serve(&self, service: Service) -> anyhow::Result<Background> {
+        let address = self.server.address(Family::V4, service.port(self.number));
         let mut serve = self.server.command(culvert_load());
-        serve.arg("serve").arg(address.to_string());
-        let server = cpus::on(self.cpus.b, || Background::start(serve, "listening"))?;
-        Ok((server, address))
+        serve.arg(service.verb()).arg(address.to_string());
+        cpus::on(self.cpus.b, || Background::start(serve, "listening"))
     }
 
-    /// Runs a client that prints one JSON object.
-    pub(super) fn load(&self, arguments: &[&str], patience: u32) -> anyhow::Result<serde_json::Value> {
-        let mut load = self.client.command(culvert_load());
-        load.args(arguments);
-        cpus::on(self.cpus.a, || Job::start(load))?.wait(patience)
+    /// Where clients dial a service.
+    pub(super) fn address(&self, service: Service) -> SocketAddr {
+        let pod = if self.row.between() == Between::Envoys { &self.client } else { &self.server };
+        pod.address(Family::V4, service.port(self.number))
     }
 
-    /// Runs iperf3's client, as it does by default: the client sends.
-    pub(super) fn iperf(&self, streams: u32, seconds: u32) -> anyhow::Result<serde_json::Value> {
+    /// Whether one proxy can hold that many connections: each takes two files, but for the tunnel of an agent.
+    pub(super) fn can_hold(&self, connections: u32) -> bool {
+        let each = if self.row.between() == Between::Envoys { 2 } else { 1 };
+        self.files > each * u64::from(connections) + SPARE_FILES
+    }
+
+    /// A client of one of our services, which prints one JSON object.
+    pub(super) fn client(&self, verb: &str, service: Service, flags: &[String]) -> Command {
+        let mut client = self.client.command(culvert_load());
+        client.arg(verb).arg(self.address(service).to_string()).args(flags);
+        client
+    }
+
+    /// iperf3's client, as it does by default: the client sends.
+    pub(super) fn iperf(&self, streams: u32, seconds: u32) -> Command {
+        let address = self.address(Service::Iperf);
         let mut iperf = self.client.command("iperf3");
-        iperf.args(["--client", &self.server.ip(Family::V4).to_string(), "--port", &IPERF.to_string()]);
+        iperf.args(["--client", &address.ip().to_string(), "--port", &address.port().to_string()]);
         iperf.args(["--json", "--interval", "0"]);
         iperf.args(["--time", &seconds.to_string(), "--parallel", &streams.to_string()]);
-        cpus::on(self.cpus.a, || Job::start(iperf))?.wait(seconds)
+        iperf
     }
 
-    /// Opens connections that are held until the value is dropped.
-    pub(super) fn hold(&self, echo: SocketAddr, connections: u32) -> anyhow::Result<Background> {
-        let mut hold = self.client.command(culvert_load());
-        hold.arg("hold").arg(echo.to_string()).arg(format!("--connections={connections}"));
-        cpus::on(self.cpus.a, || Background::start(hold, "open"))
+    /// Starts a client on its node's CPU.
+    pub(super) fn start(&self, client: Command) -> anyhow::Result<Job> {
+        cpus::on(self.cpus.a, || Job::start(client))
+    }
+
+    /// Runs a client that takes so many seconds.
+    pub(super) fn run(&self, client: Command, seconds: u32) -> anyhow::Result<Value> {
+        self.start(client)?.wait(seconds)
+    }
+
+    /// Starts a client that holds connections until it is dropped, and waits until it says a word.
+    pub(super) fn hold(&self, client: Command, word: &'static str) -> anyhow::Result<Background> {
+        cpus::on(self.cpus.a, || Background::start(client, word))
     }
 }
 
+/// What a process opens beside its connections.
+const SPARE_FILES: u64 = 500;
 const CAPTURE: &str = "culvert.io/capture";
-const IPERF: u16 = 5201;
-const FIRST_ECHO: u16 = 7000;
+
+/// As far as the machine lets us. Returns how many files a process may open then.
+fn raise_file_limit() -> anyhow::Result<u64> {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
+        .context("the limit of open files cannot be raised")?;
+    Ok(most.unwrap_or(u64::MAX))
+}

@@ -2,40 +2,40 @@
 
 use std::net::SocketAddr;
 
-use culvert_testbed::{Credentials, Mesh};
 use serde_json::{Value, json};
+
+use crate::{Credentials, Mesh};
 
 /// Listeners and the clusters that they lead to.
 #[derive(Default)]
-pub(crate) struct Config {
+pub struct Config {
     listeners: Vec<Value>,
     clusters: Vec<Value>,
 }
 
 /// What one side of a TLS connection shows, and what it believes.
-pub(crate) struct Tls<'a> {
-    pub(crate) shown: &'a Credentials,
-    pub(crate) believed: &'a Mesh,
+pub struct Tls<'a> {
+    /// The certificate of this side.
+    pub shown: &'a Credentials,
+    /// The authority that the other side's certificate has to come from.
+    pub believed: &'a Mesh,
     /// The identity of the other side, or what it begins with.
-    pub(crate) peer: Peer<'a>,
+    pub peer: Peer<'a>,
 }
 
 /// Whom to believe.
 #[derive(Clone, Copy)]
-pub(crate) enum Peer<'a> {
+pub enum Peer<'a> {
+    /// This identity.
     Exactly(&'a str),
+    /// Any identity of this trust domain.
     OfTrustDomain(&'a str),
 }
 
 impl Config {
     /// Takes plaintext, and tunnels it over HBONE to `hbone`, asking for `target`.
-    pub(crate) fn hbone_client(
-        self,
-        at: SocketAddr,
-        hbone: SocketAddr,
-        target: SocketAddr,
-        tls: &Tls<'_>,
-    ) -> Self {
+    #[must_use]
+    pub fn hbone_client(self, at: SocketAddr, hbone: SocketAddr, target: SocketAddr, tls: &Tls<'_>) -> Self {
         // As ztunnel and waypoints tell the address of the client that they stand for.
         let forwarded =
             json!({ "header": { "key": "forwarded", "value": "for=\"%DOWNSTREAM_REMOTE_ADDRESS%\"" } });
@@ -54,7 +54,8 @@ impl Config {
     }
 
     /// Takes plaintext, and speaks sidecar mTLS to `to`.
-    pub(crate) fn sidecar_outbound(self, at: SocketAddr, to: SocketAddr, tls: &Tls<'_>) -> Self {
+    #[must_use]
+    pub fn sidecar_outbound(self, at: SocketAddr, to: SocketAddr, tls: &Tls<'_>) -> Self {
         let mut cluster = self.cluster_to(to);
         cluster["transport_socket"] = tls.upstream("istio");
         let chains = json!([{ "filters": [tcp_proxy(&cluster)] }]);
@@ -62,7 +63,8 @@ impl Config {
     }
 
     /// Takes sidecar mTLS and plaintext, for the application at `app`.
-    pub(crate) fn sidecar_permissive(self, at: SocketAddr, app: SocketAddr, tls: &Tls<'_>) -> Self {
+    #[must_use]
+    pub fn sidecar_permissive(self, at: SocketAddr, app: SocketAddr, tls: &Tls<'_>) -> Self {
         let cluster = self.cluster_to(app);
         let filters = json!([tcp_proxy(&cluster)]);
         let mesh =
@@ -71,22 +73,32 @@ impl Config {
             { "filter_chain_match": mesh, "transport_socket": tls.downstream("istio"), "filters": filters },
             { "filter_chain_match": { "transport_protocol": "raw_buffer" }, "filters": filters },
         ]);
-        let mut config = self.with(at, &chains, cluster);
         let inspector = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
         });
-        let listener = config.listeners.last_mut().unwrap();
-        listener["listener_filters"] =
-            json!([{ "name": "envoy.filters.listener.tls_inspector", "typed_config": inspector }]);
-        // Who waits for the server to speak first sends nothing to inspect.
-        listener["listener_filters_timeout"] = json!("1s");
-        listener["continue_on_listener_filters_timeout"] = json!(true);
-        config
+        let listener = json!({
+            "listener_filters": [{ "name": "envoy.filters.listener.tls_inspector", "typed_config": inspector }],
+            // Who waits for the server to speak first sends nothing to inspect.
+            "listener_filters_timeout": "1s",
+            "continue_on_listener_filters_timeout": true,
+            "filter_chains": chains,
+        });
+        self.with_listener(at, listener, cluster)
+    }
+
+    /// Takes sidecar mTLS alone, for the application at `app`.
+    #[must_use]
+    pub fn sidecar_strict(self, at: SocketAddr, app: SocketAddr, tls: &Tls<'_>) -> Self {
+        let cluster = self.cluster_to(app);
+        let chains =
+            json!([{ "transport_socket": tls.downstream("istio"), "filters": [tcp_proxy(&cluster)] }]);
+        self.with(at, &chains, cluster)
     }
 
     /// Serves HBONE for the applications at `apps`, with so many streams at once on one connection, where that is
     /// not left to Envoy.
-    pub(crate) fn hbone_server(
+    #[must_use]
+    pub fn hbone_server(
         self,
         at: SocketAddr,
         apps: &[SocketAddr],
@@ -121,13 +133,18 @@ impl Config {
     }
 
     /// As `static_resources` of Envoy's bootstrap.
-    pub(crate) fn resources(&self) -> Value {
+    pub fn resources(&self) -> Value {
         json!({ "listeners": self.listeners, "clusters": self.clusters })
     }
 
-    fn with(mut self, at: SocketAddr, chains: &Value, cluster: Value) -> Self {
-        self.listeners
-            .push(json!({ "name": at.to_string(), "address": socket_address(at), "filter_chains": chains }));
+    fn with(self, at: SocketAddr, chains: &Value, cluster: Value) -> Self {
+        self.with_listener(at, json!({ "filter_chains": chains }), cluster)
+    }
+
+    fn with_listener(mut self, at: SocketAddr, mut listener: Value, cluster: Value) -> Self {
+        listener["name"] = json!(at.to_string());
+        listener["address"] = socket_address(at);
+        self.listeners.push(listener);
         self.clusters.push(cluster);
         self
     }

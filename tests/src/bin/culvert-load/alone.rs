@@ -1,0 +1,68 @@
+//! One connection at a time.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::MESSAGE;
+
+/// Times of many repetitions, in microseconds.
+#[derive(Serialize)]
+pub(crate) struct Times {
+    count: usize,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+/// Round trips that are not counted.
+const WARM_UP: usize = 200;
+
+/// One message after the other over one connection.
+pub(crate) fn round_trips(address: SocketAddr, time: Duration) -> Result<Times> {
+    let mut stream = connect(address)?;
+    for _ in 0..WARM_UP {
+        round_trip(&mut stream)?;
+    }
+    let (end, mut times) = (Instant::now() + time, Vec::new());
+    while Instant::now() < end {
+        let start = Instant::now();
+        round_trip(&mut stream)?;
+        times.push(start.elapsed());
+    }
+    Ok(summary(times))
+}
+
+/// Connect, one round trip, close, one after the other.
+pub(crate) fn connects(address: SocketAddr, count: usize) -> Result<Times> {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        round_trip(&mut connect(address)?)?;
+        times.push(start.elapsed());
+    }
+    Ok(summary(times))
+}
+
+pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+pub(crate) fn round_trip(stream: &mut TcpStream) -> Result<()> {
+    let mut message = [7; MESSAGE];
+    stream.write_all(&message)?;
+    stream.read_exact(&mut message)?;
+    Ok(())
+}
+
+fn summary(mut times: Vec<Duration>) -> Times {
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 100).map_or(0.0, |time| time.as_secs_f64() * 1e6);
+    Times { count: times.len(), p50_us: at(50), p99_us: at(99) }
+}
