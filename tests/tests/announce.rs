@@ -131,7 +131,9 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: culvert }
 rules:
-- { apiGroups: [""], resources: [pods], verbs: [list, watch] }
+- { apiGroups: [""], resources: [configmaps, namespaces, pods, services], verbs: [list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+- { apiGroups: [security.istio.io, networking.istio.io], resources: ["*"], verbs: [list, watch] }
 - { apiGroups: [""], resources: [pods/status], verbs: [patch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1

@@ -207,7 +207,7 @@ fn check_cluster(site: &Site, cluster: &Value) {
     assert_eq!(cluster["watches"].as_array().unwrap().len(), RESOURCES.len());
     for resource in RESOURCES {
         let watch = named(&cluster["watches"], "resource", resource);
-        assert_eq!(keys(watch), ["error", "lastEvent", "objects", "resource", "state"]);
+        assert_eq!(keys(watch), ["error", "lastEvent", "objects", "resource", "settled", "state"]);
         assert_eq!([&watch["state"], &watch["error"]], [&json!("watching"), &Value::Null], "{resource}");
         assert!(time(&watch["lastEvent"]) <= SystemTime::now(), "{resource}");
         let plural = resource.split(['.', '/']).next().unwrap();

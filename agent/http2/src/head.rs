@@ -12,6 +12,16 @@ pub struct Head {
     fields: Vec<Field>,
 }
 
+/// From names and values, unchecked.
+impl<'a> FromIterator<(&'a str, &'a str)> for Head {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(fields: I) -> Self {
+        fields.into_iter().fold(Self::default(), |mut head, (name, value)| {
+            head.push(name.as_bytes(), value.as_bytes());
+            head
+        })
+    }
+}
+
 /// Where a field's name and value end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Field {

@@ -47,7 +47,8 @@ impl VerifiedPeer {
         &self.0
     }
 
-    fn of(connection: &CommonState) -> Result<Self, Reason> {
+    /// The other side of a connection whose handshake is over, whichever that is.
+    pub fn of(connection: &CommonState) -> Result<Self, Reason> {
         if connection.is_handshaking() {
             return Err(Reason::HandshakeFailed);
         }

@@ -63,6 +63,7 @@ pub(super) fn server_config(
     // A resumed session would not be verified anew.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    config.enable_secret_extraction = is_sealed_elsewhere(alpn);
     config
 }
 
@@ -89,7 +90,13 @@ pub(super) fn client_config(
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
+    config.enable_secret_extraction = is_sealed_elsewhere(alpn);
     config
+}
+
+/// A tunnel's records are sealed by the tunnel itself, after the handshake.
+fn is_sealed_elsewhere(alpn: &[u8]) -> bool {
+    alpn == ALPN_HBONE
 }
 
 /// For the client of a certificate authority, which proves itself by a token instead of a certificate. The authority

@@ -3,12 +3,22 @@
 use std::cell::RefCell;
 
 use bytes::{Bytes, BytesMut};
+use culvert_http2::Buffer;
 
 /// How much is read at once at first, and at most.
 pub(super) const SMALLEST: usize = 16 * 1024;
 pub(super) const LARGEST: usize = 256 * 1024;
 
+/// What a tunnel reads, or sends, at once: enough for system calls to weigh little, and little enough to stay in a core's
+/// cache.
+pub(super) const AT_ONCE: usize = 128 * 1024;
+/// A block holds that, sealed, and the beginning of a record besides.
+const BLOCK: usize = AT_ONCE + 24 * 1024;
+/// Blocks that are kept for the next one: a flow has one to read and two to send.
+const KEPT: usize = 3;
+
 thread_local! {
+    static BLOCKS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static ARENA: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
@@ -21,6 +31,30 @@ pub(super) fn fill<R>(size: usize, read: impl FnOnce(&mut BytesMut) -> R) -> (R,
         let result = read(arena);
         (result, take(arena))
     })
+}
+
+/// Lends a block. What stands in it is of no meaning.
+pub(super) fn lend() -> Vec<u8> {
+    BLOCKS.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BLOCK])
+}
+
+/// Takes a block back; what is none is freed.
+pub(super) fn give_back(block: Vec<u8>) {
+    BLOCKS.with_borrow_mut(|blocks| {
+        if block.len() == BLOCK && blocks.len() < KEPT {
+            blocks.push(block);
+        }
+    });
+}
+
+/// Gives a buffer a block to grow in, unless it has one.
+pub(super) fn equip(buffer: &mut Buffer) {
+    if buffer.capacity() < BLOCK {
+        let held = buffer.filled().to_vec();
+        drop(buffer.take());
+        buffer.replace(lend());
+        buffer.extend(&held);
+    }
 }
 
 /// What is small is copied: a few bytes that wait for a slow reader must not keep a whole block alive.

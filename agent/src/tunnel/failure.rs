@@ -1,6 +1,6 @@
 //! Why a connection could not be carried, or not to its end.
 
-use std::{cell::RefCell, fmt, io, rc::Rc};
+use std::{fmt, io, rc::Rc};
 
 use culvert_policy::Reason;
 
@@ -32,19 +32,5 @@ impl Failure {
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
         Self { reason, detail: "".into() }
-    }
-}
-
-/// What first broke a tunnel, below HTTP/2: its codec reports only that something did.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fault(Rc<RefCell<Option<Failure>>>);
-
-impl Fault {
-    pub(super) fn set(&self, failure: impl FnOnce() -> Failure) {
-        self.0.borrow_mut().get_or_insert_with(failure);
-    }
-
-    pub(super) fn get(&self) -> Option<Failure> {
-        self.0.borrow().clone()
     }
 }

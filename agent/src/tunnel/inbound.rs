@@ -10,8 +10,9 @@ use super::{
     enrolled::{Connection, Enrolled, HANDSHAKES, Place},
     failure::Failure,
     hbone::{self, Asked},
-    relay::relay,
-    tls::{HANDSHAKE, Secured},
+    outbound::close,
+    records::{self, Session},
+    tls::HANDSHAKE,
 };
 use crate::{
     identity::VerifiedPeer,
@@ -30,15 +31,15 @@ async fn tunnel(enrolled: Rc<Enrolled>, stream: TcpStream, from: SocketAddr, pla
     let secured = Box::pin(secure(&enrolled, stream)).await;
     drop(place);
     match secured {
-        Ok(secured) => serve(enrolled, secured, from).await,
+        Ok(session) => serve(enrolled, session, from).await,
         Err(failure) => refused(&enrolled, from, &failure),
     }
 }
 
-async fn secure(enrolled: &Enrolled, stream: TcpStream) -> Result<Secured, Failure> {
+async fn secure(enrolled: &Enrolled, stream: TcpStream) -> Result<Session, Failure> {
     dial::watch_peer(&stream).map_err(|error| dial::exhausted(&error))?;
     enrolled.workload.first_certificate().await;
-    Secured::accept(enrolled.workload.hbone_acceptor(), stream, HANDSHAKE).await
+    records::accept(enrolled.workload.hbone_acceptor(), stream, HANDSHAKE).await
 }
 
 /// A tunnel that never came to be has a record of its own.
@@ -51,10 +52,10 @@ fn refused(enrolled: &Enrolled, from: SocketAddr, failure: &Failure) {
     record.ended(failure.reason, &*failure.detail);
 }
 
-async fn serve(enrolled: Rc<Enrolled>, secured: Secured, from: SocketAddr) {
-    let peer = Rc::new(secured.peer().clone());
+async fn serve(enrolled: Rc<Enrolled>, session: Session, from: SocketAddr) {
+    let peer = Rc::new(session.peer.clone());
     let asked = |asked| self::asked(&enrolled, asked, &peer, from);
-    if let Err(failure) = Box::pin(hbone::serve(secured, enrolled.phase(), asked)).await {
+    if let Err(failure) = Box::pin(hbone::serve(session, enrolled.phase(), asked)).await {
         tracing::debug!(pod = %enrolled.pod, %from, reason = %failure.reason, "tunnel broke: {}", failure.detail);
     }
 }
@@ -110,9 +111,6 @@ async fn stream(
         Ok(reached) => reached,
         Err(failure) => return refuse(asked, &record, &failure),
     };
-    match asked.accept() {
-        Ok(far) => super::outbound::close(&record, reason, relay(app, far, &record).await),
-        Err(failure) => record.ended(failure.reason, &*failure.detail),
-    }
+    close(&record, reason, Box::pin(asked.accept().carry(app, &record)).await);
     drop(announced);
 }

@@ -76,9 +76,25 @@ impl Tcp {
         }
     }
 
+    /// The socket below, for those who read and write it themselves.
+    pub(super) fn socket(&self) -> Rc<TcpStream> {
+        Rc::clone(&self.stream)
+    }
+
+    /// Nothing more comes from the other side.
+    pub(super) const fn received_all(&mut self) {
+        self.received_all = true;
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub(super) fn finish(&mut self) -> Result<(), Broken> {
+        self.sent_all = true;
+        socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write).map_err(reset)
+    }
+
     /// Has it end with a FIN although the other side may send more, which then meets a RST: as a socket is closed.
     pub(super) const fn leave(&mut self) {
-        self.received_all = true;
+        self.received_all();
     }
 
     fn read(&mut self) -> io::Result<Bytes> {
@@ -128,9 +144,7 @@ impl Leg for Tcp {
     }
 
     fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let shut = socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write);
-        self.sent_all = true;
-        Poll::Ready(shut.map_err(reset))
+        Poll::Ready(self.finish())
     }
 
     fn reset(&mut self) {

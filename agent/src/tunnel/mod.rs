@@ -17,6 +17,7 @@ mod leg;
 pub(crate) mod opening;
 mod originate;
 mod outbound;
+mod records;
 mod relay;
 mod steered;
 mod stock;

@@ -11,9 +11,9 @@ use super::{
     encrypted::Encrypted,
     enrolled::{Connection, Enrolled, Phase},
     failure::Failure,
-    hbone::{Driver, Key, Promise, Shown, Stream, Tunnel, Unopened},
+    hbone::{Driver, Early, Key, Promise, Shown, Stream, Tunnel, Unopened},
     leg::{Broken, Tcp},
-    originate,
+    originate, records,
     relay::{Ended, relay},
     tls::Secured,
 };
@@ -33,15 +33,15 @@ pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: Socke
 
 async fn serve(enrolled: Rc<Enrolled>, app: Tcp, source: SocketAddr, record: Rc<Record>) {
     // Boxed, so that a connection does not keep the room of its beginnings while it lives.
-    let (reason, far) = match Box::pin(reach(&enrolled, source, &record)).await {
+    let (reason, far) = match Box::pin(reach(&enrolled, &app, source, &record)).await {
         Ok(reached) => reached,
         Err(failure) => return record.ended(failure.reason, &*failure.detail),
     };
     drop(enrolled);
     let ended = match far {
-        Far::Plain(far) => relay(app, far, &record).await,
-        Far::Hbone(far) => relay(app, *far, &record).await,
-        Far::Encrypted(far) => relay(app, *far, &record).await,
+        Far::Plain(far) => Box::pin(relay(app, far, &record)).await,
+        Far::Hbone(far) => Box::pin(far.carry(app, &record)).await,
+        Far::Encrypted(far) => Box::pin(relay(app, *far, &record)).await,
     };
     close(&record, reason, ended);
 }
@@ -49,13 +49,14 @@ async fn serve(enrolled: Rc<Enrolled>, app: Tcp, source: SocketAddr, record: Rc<
 /// The other side of a connection, ready to take its bytes.
 enum Far {
     Plain(Tcp),
-    Hbone(Box<Stream>),
+    Hbone(Stream),
     Encrypted(Box<Encrypted>),
 }
 
 /// Who and where, decide, authorise, connect; with the reason for the way that was chosen.
 async fn reach(
     enrolled: &Rc<Enrolled>,
+    app: &Tcp,
     source: SocketAddr,
     record: &Record,
 ) -> Result<(Reason, Far), Failure> {
@@ -67,7 +68,7 @@ async fn reach(
         line.peer_pod.clone_from(&route.peer);
         line.transport = transport(&route.verdict);
     });
-    let far = connect(enrolled, &route, source, record).await?;
+    let far = connect(enrolled, app, &route, source, record).await?;
     Ok((route.reason, far))
 }
 
@@ -89,13 +90,17 @@ const fn transport(verdict: &Verdict) -> Option<Transport> {
 /// What fails on one transport is never tried on another.
 async fn connect(
     enrolled: &Rc<Enrolled>,
+    app: &Tcp,
     route: &Route,
     source: SocketAddr,
     record: &Record,
 ) -> Result<Far, Failure> {
     match &route.verdict {
         Verdict::Plaintext => plaintext(enrolled, route.endpoint).await,
-        Verdict::Hbone(identity) => hbone(enrolled, route.endpoint, identity, source, record).await,
+        Verdict::Hbone(identity) => {
+            let stream = hbone(enrolled, app, route.endpoint, identity, source, record).await?;
+            Ok(Far::Hbone(stream))
+        }
         Verdict::Sidecar(identity) => sidecar(enrolled, route.endpoint, identity, record).await,
         Verdict::Tls(terms) => {
             let stream = originate::connect(enrolled, route.endpoint, terms).await?;
@@ -125,21 +130,26 @@ async fn sidecar(
 
 async fn hbone(
     enrolled: &Rc<Enrolled>,
+    app: &Tcp,
     endpoint: SocketAddr,
     identity: &SpiffeId,
     source: SocketAddr,
     record: &Record,
-) -> Result<Far, Failure> {
+) -> Result<Stream, Failure> {
     let peer = SocketAddr::new(endpoint.ip(), enrolled.hbone_port);
     let shown = Shown(certificate(enrolled).await?);
     let key = Key { peer, identity: identity.clone(), shown };
+    let mut early = Early::default();
     let mut attempts = ATTEMPTS;
     loop {
         let lease = enrolled.pool.lease(&key, |promise| open(enrolled, &key, promise)).await?;
         record.learn(|line| line.peer_identity = Some(lease.peer().id().clone()));
         attempts -= 1;
-        match lease.connect(endpoint, enrolled.shown(source), &enrolled.pod).await {
-            Ok(stream) => return Ok(Far::Hbone(Box::new(stream))),
+        match lease.connect(endpoint, enrolled.shown(source), &enrolled.pod, app, &mut early).await {
+            Ok(stream) => {
+                record.sent.set(early.len());
+                return Ok(stream);
+            }
             Err(Unopened::Failed(failure)) => return Err(failure),
             Err(Unopened::Stale(tunnel, failure)) => {
                 enrolled.pool.retire(&key, &tunnel);
@@ -178,8 +188,8 @@ async fn tunnel(enrolled: Rc<Enrolled>, key: Key, promise: Promise) {
 async fn handshake(enrolled: &Enrolled, key: &Key) -> Result<(Rc<Tunnel>, Driver), Failure> {
     let tcp = dial::peer(&enrolled.netns, &enrolled.addresses, key.peer).await?;
     dial::watch_peer(&tcp).map_err(|error| dial::exhausted(&error))?;
-    let secured = Secured::connect(enrolled.workload.hbone_connector(&key.identity), tcp).await?;
-    Tunnel::open(secured).await
+    let session = records::connect(enrolled.workload.hbone_connector(&key.identity), tcp).await?;
+    Ok(Tunnel::open(session))
 }
 
 async fn drive(enrolled: &Enrolled, key: &Key, tunnel: Rc<Tunnel>, mut driver: Driver) {

@@ -31,7 +31,7 @@ pub(super) async fn relay(app: Tcp, far: impl Leg, record: &Record) -> Ended {
 
 /// Closes the application's connection such that it can read all that it was sent: closing it over unread bytes would
 /// send a RST, which overtakes them.
-async fn part(mut app: Tcp) {
+pub(super) async fn part(mut app: Tcp) {
     let drain = poll_fn(|cx| {
         while let Ok(Some(_)) = ready!(app.poll_recv(cx)) {}
         Poll::Ready(())

@@ -1,24 +1,18 @@
 //! Handshakes. What comes out of one carries the proof of who is at the other end.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use culvert_policy::Reason;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::failure::Failure;
-use crate::identity::{VerifiedPeer, server_name, tls_fault};
+use crate::identity::{VerifiedPeer, server_name};
 
 /// A TLS connection to a peer that has proven who it is.
 pub(super) struct Secured {
@@ -65,27 +59,6 @@ impl Secured {
     }
 }
 
-/// Why writing failed: the alert with which the peer broke off may lie there unread, and tells more.
-pub(super) fn poll_last_words(
-    stream: &mut (impl AsyncRead + Unpin),
-    cx: &mut Context<'_>,
-    error: io::Error,
-) -> Poll<io::Error> {
-    if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
-        return Poll::Ready(error);
-    }
-    loop {
-        let mut room = [0; 64];
-        let mut words = ReadBuf::new(&mut room);
-        // That such a connection can be read, at least to its end, is certain, but may not have been told yet.
-        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut words)) {
-            Ok(()) if !words.filled().is_empty() => {}
-            Err(told) if tls_fault(&told).is_some() => return Poll::Ready(told),
-            _ => return Poll::Ready(error),
-        }
-    }
-}
-
 /// How long a handshake may take, and so hold on to memory.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -96,7 +69,7 @@ pub(super) fn late() -> Failure {
 
 /// Closes a connection such that the peer can read why: closing it over unread bytes would send a RST, which
 /// overtakes the alert.
-async fn part(mut tcp: TcpStream) {
+pub(super) async fn part(mut tcp: TcpStream) {
     let drain = async {
         tcp.shutdown().await?;
         let mut left = [0; 1024];

@@ -100,7 +100,7 @@ fn garbled(mut object: Value) -> Value {
         "Service" => &["/spec/sessionAffinity", "/spec/selector", "/status/loadBalancer"],
         "EndpointSlice" => &["/endpoints/0/hints", "/endpoints/0/zone", "/endpoints/0/hostname"],
         "DestinationRule" => &["/spec/trafficPolicy/connectionPool", "/spec/trafficPolicy/outlierDetection"],
-        "ServiceEntry" => &["/spec/endpoints/0/locality", "/spec/subjectAltNames"],
+        "ServiceEntry" => &["/spec/endpoints/0/locality"],
         "WorkloadEntry" => &["/spec/weight", "/spec/locality"],
         _ => &["/status"],
     };

@@ -1,67 +1,50 @@
 //! The client's end of a tunnel.
 
-use std::{future::poll_fn, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::Cell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll, time::Duration};
 
-use bytes::Bytes;
+use culvert_http2::{Connection, ErrorCode, Unavailable};
 use culvert_policy::Reason;
-use futures::future::{Fuse, FusedFuture, FutureExt};
-use h2::client::{Builder, Connection, SendRequest};
-use http::StatusCode;
-use tokio::{net::TcpStream, sync::watch, time::timeout};
-use tokio_rustls::TlsStream;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
-    super::{
-        failure::{Failure, Fault},
-        tls::Secured,
-    },
-    CLIENT_IDLE, CONNECTION_WINDOW, FIRST_STREAMS, FRAME, HEADER_LIST, MAX_STREAMS, SEND_BUFFER,
-    STREAM_WINDOW, headers,
-    load::{Busy, Load},
-    stream::{Stream, failure},
-    watched::Watched,
+    super::{failure::Failure, leg::Tcp, records::Session},
+    CLIENT_IDLE, FIRST_STREAMS, LIMITS, MAX_STREAMS,
+    driver::{self, News},
+    early::Early,
+    flow::{Flow, Reset},
+    headers,
+    link::Link,
+    load::Busy,
+    stream::Stream,
 };
 use crate::{cluster::PodRef, identity::VerifiedPeer};
 
 /// A live tunnel to a peer that has proven who it is.
 pub(in super::super) struct Tunnel {
-    requests: SendRequest<Bytes>,
-    peer: VerifiedPeer,
-    fault: Fault,
-    load: Rc<Load>,
+    link: Rc<Link>,
     /// Whether the peer has said how many streams it allows.
     settled: watch::Sender<bool>,
 }
 
 /// What a tunnel's bytes move by: to be driven for as long as the tunnel lives.
 pub(in super::super) struct Driver {
-    connection: Fuse<Connection<Watched<TlsStream<TcpStream>>, Bytes>>,
-    load: Rc<Load>,
+    driver: driver::Driver,
+    is_over: Cell<bool>,
 }
 
 impl Tunnel {
     /// Speaks HTTP/2 over a secured connection.
-    pub(in super::super) async fn open(secured: Secured) -> Result<(Rc<Self>, Driver), Failure> {
-        let fault = Fault::default();
-        let peer = secured.peer().clone();
-        let handshake = builder().handshake(Watched::new(secured.into_stream(), fault.clone())).await;
-        let (requests, connection) = handshake.map_err(|error| failure(&fault, error))?;
-        let load = Load::new();
-        let driver = Driver { connection: connection.fuse(), load: Rc::clone(&load) };
-        Ok((Rc::new(Self { requests, peer, fault, load, settled: watch::Sender::new(false) }), driver))
+    pub(in super::super) fn open(session: Session) -> (Rc<Self>, Driver) {
+        let (link, driver) = driver::Driver::new(session, Connection::client(LIMITS));
+        let tunnel = Rc::new(Self { link, settled: watch::Sender::new(false) });
+        (tunnel, Driver { driver, is_over: Cell::new(false) })
     }
 
     /// A place for one more stream, where there is one.
     pub(in super::super) fn lease(self: &Rc<Self>) -> Option<Lease> {
-        let free = self.load.streams() < self.limit();
-        free.then(|| Lease { busy: self.load.begin(), tunnel: Rc::clone(self) })
-    }
-
-    /// Notes that the peer has said how many streams it allows: its first frame does (RFC 9113, section 3.4).
-    fn listen(&self) {
-        if !*self.settled.borrow() && self.requests.current_max_send_streams() != FIRST_STREAMS {
-            self.settle();
-        }
+        let Link { load, is_leaving, .. } = &*self.link;
+        let free = !is_leaving.get() && load.streams() < self.limit();
+        free.then(|| Lease { busy: load.begin(), tunnel: Rc::clone(self) })
     }
 
     fn settle(&self) {
@@ -69,10 +52,9 @@ impl Tunnel {
     }
 
     fn limit(&self) -> usize {
-        if *self.settled.borrow() {
-            self.requests.current_max_send_streams().min(MAX_STREAMS as usize)
-        } else {
-            FIRST_STREAMS
+        match self.link.ask(Connection::peer_streams) {
+            Some(streams) => streams.min(MAX_STREAMS) as usize,
+            None => FIRST_STREAMS,
         }
     }
 
@@ -84,40 +66,29 @@ impl Tunnel {
     }
 }
 
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .enable_push(false)
-        .initial_max_send_streams(FIRST_STREAMS)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
-        .max_header_list_size(HEADER_LIST)
-        .max_send_buffer_size(SEND_BUFFER);
-    builder
-}
-
 impl Driver {
     /// Moves the tunnel's bytes until it is over, or was idle for too long.
     pub(in super::super) async fn run(&mut self, tunnel: &Tunnel) {
-        let Self { connection, load } = self;
-        let connection = poll_fn(|cx| {
-            let polled = connection.poll_unpin(cx);
-            tunnel.listen();
-            polled
-        });
+        let Self { driver, is_over } = self;
+        let mut news = |news: News| match news {
+            News::Settled => tunnel.settle(),
+            News::Asked(..) => {}
+        };
         tokio::select! {
-            // What broke the connection, the streams learn from it.
-            _ = connection => {}
-            () = load.idle(CLIENT_IDLE) => {}
+            // What broke the tunnel, the streams learn from it.
+            _ = poll_fn(|cx| driver.poll(cx, &mut news)) => is_over.set(true),
+            () = tunnel.link.load.idle(CLIENT_IDLE) => {}
         }
+        // Nobody is to wait any longer for what the peer may allow.
+        tunnel.settle();
     }
 
     /// Moves the bytes of the streams that are left, and closes the tunnel.
-    pub(in super::super) async fn finish(self) {
-        if !self.connection.is_terminated() {
+    pub(in super::super) async fn finish(mut self) {
+        if !self.is_over.get() {
+            self.driver.leave();
             // As above.
-            let _ = self.connection.await;
+            let _ = poll_fn(|cx| self.driver.poll(cx, &mut |_| {})).await;
         }
     }
 }
@@ -139,61 +110,85 @@ pub(in super::super) enum Unopened {
 impl Lease {
     /// Whom the stream will reach.
     pub(in super::super) fn peer(&self) -> &VerifiedPeer {
-        &self.tunnel.peer
+        &self.tunnel.link.peer
     }
 
-    /// Opens a stream to `target` for an application of `pod` at `client`.
+    /// Opens a stream to `target` for an application of `pod` at `client`. What the application says before there is an
+    /// answer is sent at once.
     pub(in super::super) async fn connect(
         self,
         target: SocketAddr,
         client: SocketAddr,
         pod: &PodRef,
+        app: &Tcp,
+        early: &mut Early,
     ) -> Result<Stream, Unopened> {
-        let answer = timeout(ANSWER, self.request(target, client, pod)).await;
-        // Nobody is to wait any longer for what the peer may allow.
-        self.tunnel.settle();
-        let (send, recv) = answer.unwrap_or_else(|_| {
-            let late = Failure::new(Reason::Timeout, "the peer's agent did not answer a CONNECT in time");
-            Err(Unopened::Failed(late))
-        })?;
-        Ok(Stream::new(send, recv, self.tunnel.fault.clone(), self.busy))
-    }
-
-    async fn request(
-        &self,
-        target: SocketAddr,
-        client: SocketAddr,
-        pod: &PodRef,
-    ) -> Result<(h2::SendStream<Bytes>, h2::RecvStream), Unopened> {
-        let request = headers::request(target, client, pod).map_err(Unopened::Failed)?;
-        let ready = self.tunnel.requests.clone().ready().await;
-        let mut requests = ready.map_err(|error| self.stale(&error))?;
-        let (answer, send) = requests.send_request(request, false).map_err(|error| self.stale(&error))?;
-        let answer = answer.await.map_err(|error| self.unanswered(&error))?;
-        accepted(answer.status()).map_err(Unopened::Failed)?;
-        Ok((send, answer.into_body()))
-    }
-
-    fn stale(&self, error: &h2::Error) -> Unopened {
-        Unopened::Stale(Rc::clone(&self.tunnel), failure(&self.tunnel.fault, error))
-    }
-
-    /// A server that goes away, or refuses a stream as such, has not looked at it (RFC 9113, section 8.7).
-    fn unanswered(&self, error: &h2::Error) -> Unopened {
-        let untouched =
-            error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
-        if untouched { self.stale(error) } else { Unopened::Failed(failure(&self.tunnel.fault, error)) }
+        let Self { busy, tunnel } = self;
+        let mut stream = request(&tunnel, busy, target, client, pod)?;
+        early.rewind();
+        let answer = poll_fn(|cx| {
+            stream.flow.listen(cx);
+            if let Some(answer) = answer(&tunnel, &stream.flow) {
+                return Poll::Ready(answer);
+            }
+            early.poll(cx, app, &stream);
+            Poll::Pending
+        });
+        let late = || Failure::new(Reason::Timeout, "the peer's agent did not answer a CONNECT in time");
+        timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(Unopened::Failed(late())))?;
+        stream.keep_unsaid(early);
+        Ok(stream)
     }
 }
 
 /// The server connects to its application first, which it gives up sooner than this.
 const ANSWER: Duration = Duration::from_secs(15);
 
-fn accepted(status: StatusCode) -> Result<(), Failure> {
+fn request(
+    tunnel: &Rc<Tunnel>,
+    busy: Busy,
+    target: SocketAddr,
+    client: SocketAddr,
+    pod: &PodRef,
+) -> Result<Stream, Unopened> {
+    let flow = Rc::<Flow>::default();
+    let connect = headers::Connect::new(target, client, pod);
+    let id = connect.write(|request| tunnel.link.send(|http| http.connect(request, Rc::clone(&flow))));
+    match id {
+        Ok(id) => Ok(Stream::new(Rc::clone(&tunnel.link), id, flow, busy)),
+        Err(unavailable) => Err(stale(tunnel, unavailable)),
+    }
+}
+
+fn stale(tunnel: &Rc<Tunnel>, why: Unavailable) -> Unopened {
+    let failure = tunnel.link.fault().unwrap_or_else(|| Failure::new(Reason::TunnelFailed, why));
+    Unopened::Stale(Rc::clone(tunnel), failure)
+}
+
+/// What has become of a request; none while that is open. A server that goes away, or refuses a stream as such, has not
+/// looked at it (RFC 9113, section 8.7).
+fn answer(tunnel: &Rc<Tunnel>, flow: &Flow) -> Option<Result<(), Unopened>> {
+    if let Some(status) = flow.status.get() {
+        return Some(accepted(status).map_err(Unopened::Failed));
+    }
+    match flow.reset.get() {
+        Some(Reset::Unseen | Reset::ByPeer(ErrorCode::RefusedStream)) => {
+            let failure = Failure::new(Reason::TunnelFailed, "the peer's agent takes no more streams");
+            Some(Err(Unopened::Stale(Rc::clone(tunnel), failure)))
+        }
+        Some(Reset::ByPeer(code) | Reset::ByUs(code)) => {
+            let detail = format_args!("the stream was reset before it was answered: {code}");
+            Some(Err(Unopened::Failed(Failure::new(Reason::TunnelFailed, detail))))
+        }
+        None => tunnel.link.fault().map(|failure| Err(Unopened::Failed(failure))),
+    }
+}
+
+fn accepted(status: u16) -> Result<(), Failure> {
     let reason = match status {
-        StatusCode::OK => return Ok(()),
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::PeerDenied,
-        StatusCode::SERVICE_UNAVAILABLE => Reason::PeerAppUnreachable,
+        200 => return Ok(()),
+        400 | 401 | 403 => Reason::PeerDenied,
+        503 => Reason::PeerAppUnreachable,
         _ => Reason::TunnelFailed,
     };
     Err(Failure::new(reason, format_args!("the peer's agent answered {status}")))

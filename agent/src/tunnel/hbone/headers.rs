@@ -5,40 +5,53 @@ pub(crate) mod fuzz;
 
 use std::net::{IpAddr, SocketAddr};
 
+use culvert_http2::{Head, Request};
 use culvert_policy::Reason;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::super::failure::Failure;
 use crate::cluster::PodRef;
 
-/// A request for a stream to `target`, for a client of `pod` that connected from `client`.
-pub(super) fn request(target: SocketAddr, client: SocketAddr, pod: &PodRef) -> Result<Request<()>, Failure> {
-    let bug = |error: http::Error| Failure::new(Reason::TunnelFailed, error);
-    let uri = Uri::builder().authority(target.to_string()).build().map_err(bug)?;
-    Request::builder()
-        .method(Method::CONNECT)
-        .uri(uri)
-        .version(Version::HTTP_2)
-        .header(BAGGAGE, format!("k8s.namespace.name={},k8s.pod.name={}", pod.namespace, pod.name))
-        .header(FORWARDED, format!("for=\"{client}\""))
-        .body(())
-        .map_err(bug)
+/// A request for a stream.
+pub(super) struct Connect {
+    authority: String,
+    baggage: String,
+    forwarded: String,
+}
+
+impl Connect {
+    /// To `target`, for a client of `pod` that connected from `client`.
+    pub(super) fn new(target: SocketAddr, client: SocketAddr, pod: &PodRef) -> Self {
+        Self {
+            authority: target.to_string(),
+            baggage: format!("k8s.namespace.name={},k8s.pod.name={}", pod.namespace, pod.name),
+            forwarded: format!("for=\"{client}\""),
+        }
+    }
+
+    fn headers(&self) -> [(&str, &str); 2] {
+        [(BAGGAGE, &self.baggage), (FORWARDED, &self.forwarded)]
+    }
+
+    /// Lets `send` have it in the codec's terms.
+    pub(super) fn write<R>(&self, send: impl FnOnce(&Request<'_>) -> R) -> R {
+        send(&Request { authority: &self.authority, headers: &self.headers() })
+    }
 }
 
 const BAGGAGE: &str = "baggage";
 const FORWARDED: &str = "forwarded";
 
 /// The address that a request asks to be connected to.
-pub(super) fn target<B>(request: &Request<B>) -> Result<SocketAddr, Failure> {
-    let bad = |found: &str| {
-        let found: String = found.chars().take(MAX_SHOWN).collect();
+pub(super) fn target(request: &Head) -> Result<SocketAddr, Failure> {
+    let bad = |found: &[u8]| {
+        let found: String = String::from_utf8_lossy(found).chars().take(MAX_SHOWN).collect();
         Failure::new(Reason::BadRequest, format_args!("expected CONNECT to IP:port, found {found:?}"))
     };
-    if request.method() != Method::CONNECT || request.extensions().get::<h2::ext::Protocol>().is_some() {
-        return Err(bad(request.method().as_str()));
+    if request.method() != b"CONNECT" || request.protocol().is_some() {
+        return Err(bad(request.method()));
     }
-    let authority = request.uri().authority().map_or("", |authority| authority.as_str());
-    authority.parse().map_err(|_| bad(authority))
+    let authority = request.authority().unwrap_or_default();
+    str::from_utf8(authority).ok().and_then(|text| text.parse().ok()).ok_or_else(|| bad(authority))
 }
 
 /// How much of a peer's words an error repeats.
@@ -46,9 +59,8 @@ const MAX_SHOWN: usize = 64;
 
 /// The application's address behind a tunnel that comes from `tunnel`. A client is believed its port, but not the
 /// address of another pod.
-pub(super) fn client(headers: &HeaderMap, tunnel: SocketAddr) -> SocketAddr {
-    let claimed =
-        headers.get(FORWARDED).map(HeaderValue::to_str).and_then(Result::ok).and_then(forwarded_for);
+pub(super) fn client(request: &Head, tunnel: SocketAddr) -> SocketAddr {
+    let claimed = request.get(FORWARDED).and_then(|value| str::from_utf8(value).ok()).and_then(forwarded_for);
     claimed.filter(|claimed| canonical(claimed.ip()) == canonical(tunnel.ip())).unwrap_or(tunnel)
 }
 
@@ -80,29 +92,40 @@ mod tests {
         PodRef { namespace: "full".into(), name: "sleep-1".into() }
     }
 
+    /// What the codec makes of a request.
+    fn head(method: &str, authority: &str, forwarded: Option<&str>) -> Head {
+        let forwarded = forwarded.map(|value| (FORWARDED, value));
+        [(":method", method), (":authority", authority)].into_iter().chain(forwarded).collect()
+    }
+
     #[test]
     fn what_is_asked_for_is_read_back() {
         for (target_text, client_text) in [("10.0.0.2:80", "10.0.0.1:5"), ("[fd00::2]:80", "[fd00::1]:5")] {
-            let request = request(addr(target_text), addr(client_text), &pod()).unwrap();
-            assert_eq!(request.uri().to_string(), target_text);
-            assert_eq!(target(&request).unwrap(), addr(target_text));
-            assert_eq!(client(request.headers(), addr(client_text)), addr(client_text));
-            assert_eq!(request.headers()["baggage"], "k8s.namespace.name=full,k8s.pod.name=sleep-1");
+            Connect::new(addr(target_text), addr(client_text), &pod()).write(|request| {
+                assert_eq!(request.authority, target_text);
+                let [baggage, (FORWARDED, forwarded)] = request.headers else {
+                    panic!("{:?}", request.headers)
+                };
+                assert_eq!(*baggage, ("baggage", "k8s.namespace.name=full,k8s.pod.name=sleep-1"));
+                let head = head("CONNECT", target_text, Some(forwarded));
+                assert_eq!(target(&head).unwrap(), addr(target_text));
+                assert_eq!(client(&head, addr(client_text)), addr(client_text));
+            });
         }
     }
 
     #[test]
     fn only_connect_to_an_address_is_a_request() {
-        for (method, uri) in [
-            (Method::GET, "10.0.0.2:80"),
-            (Method::CONNECT, "httpbin.full:80"),
-            (Method::CONNECT, "10.0.0.2"),
-            (Method::CONNECT, "/"),
-            (Method::CONNECT, "user@10.0.0.2:80"),
-            (Method::CONNECT, "10.0.0.2:99999"),
+        for (method, authority) in [
+            ("GET", "10.0.0.2:80"),
+            ("CONNECT", "httpbin.full:80"),
+            ("CONNECT", "10.0.0.2"),
+            ("CONNECT", "/"),
+            ("CONNECT", "user@10.0.0.2:80"),
+            ("CONNECT", "10.0.0.2:99999"),
         ] {
-            let request = Request::builder().method(method).uri(uri).body(()).unwrap();
-            assert_eq!(target(&request).unwrap_err().reason, Reason::BadRequest, "{uri}");
+            let refused = target(&head(method, authority, None)).unwrap_err();
+            assert_eq!(refused.reason, Reason::BadRequest, "{authority}");
         }
     }
 
@@ -119,9 +142,9 @@ mod tests {
             ("", TUNNEL),
             ("for", TUNNEL),
         ] {
-            let headers = HeaderMap::from_iter([(http::header::FORWARDED, value.parse().unwrap())]);
-            assert_eq!(client(&headers, addr(TUNNEL)), addr(expected), "{value}");
+            let head = head("CONNECT", "10.0.0.2:80", Some(value));
+            assert_eq!(client(&head, addr(TUNNEL)), addr(expected), "{value}");
         }
-        assert_eq!(client(&HeaderMap::new(), addr(TUNNEL)), addr(TUNNEL));
+        assert_eq!(client(&head("CONNECT", "10.0.0.2:80", None), addr(TUNNEL)), addr(TUNNEL));
     }
 }

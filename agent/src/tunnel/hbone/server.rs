@@ -1,38 +1,39 @@
 //! The server's end of a tunnel.
 
-use std::{net::SocketAddr, time::Duration};
-
-use bytes::Bytes;
-use culvert_policy::Reason;
-use h2::{
-    RecvStream,
-    server::{Builder, Connection, SendResponse},
+use std::{
+    cell::Cell,
+    future::{pending, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
 };
-use http::{Request, Response, StatusCode};
-use tokio::{net::TcpStream, sync::watch, time::timeout};
-use tokio_rustls::TlsStream;
+
+use culvert_http2::{Connection, ErrorCode, Head, StreamId};
+use culvert_policy::Reason;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
-    super::{
-        enrolled::Phase,
-        failure::{Failure, Fault},
-        tls::Secured,
-    },
-    CONNECTION_WINDOW, FRAME, HEADER_LIST, MAX_STREAMS, SEND_BUFFER, SERVER_IDLE, STREAM_WINDOW, headers,
-    load::{Busy, Load},
-    stream::{Stream, failure},
-    watched::Watched,
+    super::{enrolled::Phase, failure::Failure, records::Session},
+    LIMITS, SERVER_IDLE,
+    driver::{Driver, News},
+    headers,
+    link::Link,
+    stream::Stream,
 };
 
 /// A request for a stream that nobody has answered yet.
 pub(in super::super) struct Asked {
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    fault: Fault,
-    busy: Busy,
+    request: Head,
+    stream: Stream,
 }
 
 impl Asked {
+    fn new(link: &Rc<Link>, id: StreamId, request: Head) -> Option<Self> {
+        let flow = link.ask(|http| http.get(id).cloned())?;
+        Some(Self { request, stream: Stream::new(Rc::clone(link), id, flow, link.load.begin()) })
+    }
+
     /// The address that the client wants to reach.
     pub(in super::super) fn target(&self) -> Result<SocketAddr, Failure> {
         headers::target(&self.request)
@@ -40,91 +41,87 @@ impl Asked {
 
     /// The client application's address, on a tunnel that comes from `tunnel`.
     pub(in super::super) fn client(&self, tunnel: SocketAddr) -> SocketAddr {
-        headers::client(self.request.headers(), tunnel)
+        headers::client(&self.request, tunnel)
     }
 
     /// Answers that the stream is connected.
-    pub(in super::super) fn accept(mut self) -> Result<Stream, Failure> {
-        let send = self.respond.send_response(answer(StatusCode::OK), false);
-        let send = send.map_err(|error| failure(&self.fault, error))?;
-        Ok(Stream::new(send, self.request.into_body(), self.fault, self.busy))
+    pub(in super::super) fn accept(self) -> Stream {
+        let Self { stream, .. } = self;
+        stream.link.send(|http| http.respond(stream.id, OK, false));
+        stream
     }
 
     /// Answers why it is not.
-    pub(in super::super) fn refuse(mut self, reason: Reason) {
-        // A client that is gone needs no answer.
-        let _ = self.respond.send_response(answer(status(reason)), true);
+    pub(in super::super) fn refuse(self, reason: Reason) {
+        let Self { stream, .. } = self;
+        stream.link.send(|http| {
+            http.respond(stream.id, status(reason), true);
+            // What the client says unasked is not waited for (RFC 9113, section 8.1).
+            http.reset(stream.id, ErrorCode::NoError);
+        });
     }
 }
 
-fn answer(status: StatusCode) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    response
-}
+const OK: u16 = 200;
 
 /// What clients are told: 400 for a request that makes no sense here, 503 for what is not reached, 401 for policy.
-const fn status(reason: Reason) -> StatusCode {
+const fn status(reason: Reason) -> u16 {
     match reason {
-        Reason::BadRequest | Reason::TargetNotThisPod => StatusCode::BAD_REQUEST,
-        Reason::TargetForbidden | Reason::AppUnreachable | Reason::OutOfResources | Reason::Timeout => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        _ => StatusCode::UNAUTHORIZED,
+        Reason::BadRequest | Reason::TargetNotThisPod => 400,
+        Reason::TargetForbidden | Reason::AppUnreachable | Reason::OutOfResources | Reason::Timeout => 503,
+        _ => 401,
     }
 }
 
 /// Serves a tunnel until it is over: each request goes to `asked`.
 pub(in super::super) async fn serve(
-    secured: Secured,
+    session: Session,
     mut phase: watch::Receiver<Phase>,
     asked: impl Fn(Asked),
 ) -> Result<(), Failure> {
-    let fault = Fault::default();
-    let handshake = builder().handshake(Watched::new(secured.into_stream(), fault.clone()));
-    let late = |_| Failure::new(Reason::Timeout, "the peer did not begin HTTP/2 in time");
-    let mut connection =
-        timeout(PREFACE, handshake).await.map_err(late)?.map_err(|error| failure(&fault, error))?;
-    let load = Load::new();
+    let (link, mut driver) = Driver::new(session, Connection::server(LIMITS));
+    let is_greeted = Cell::new(false);
+    let mut news = |news| match news {
+        News::Settled => is_greeted.set(true),
+        News::Asked(id, request) => {
+            if let Some(request) = Asked::new(&link, id, request) {
+                asked(request);
+            }
+        }
+    };
     let mut leaving = false;
     // The handshake may have lasted into another phase.
     phase.mark_changed();
+    let mut ungreeted = pin!(ungreeted(&is_greeted));
     loop {
         tokio::select! {
-            next = connection.accept() => match next {
-                Some(Ok((request, respond))) => {
-                    asked(Asked { request, respond, fault: fault.clone(), busy: load.begin() });
-                }
-                Some(Err(error)) => return Err(failure(&fault, error)),
-                None => return Ok(()),
-            },
-            () = load.idle(SERVER_IDLE), if !leaving => {
-                connection.graceful_shutdown();
+            ended = poll_fn(|cx| driver.poll(cx, &mut news)) => return ended,
+            () = &mut ungreeted => {
+                return Err(Failure::new(Reason::Timeout, "the peer did not begin HTTP/2 in time"));
+            }
+            () = link.load.idle(SERVER_IDLE), if !leaving => {
+                link.send(Connection::shut_down);
                 leaving = true;
             }
-            Ok(()) = phase.changed() => follow(&mut connection, *phase.borrow_and_update()),
+            Ok(()) = phase.changed() => follow(&link, *phase.borrow_and_update()),
         }
     }
 }
 
 const PREFACE: Duration = Duration::from_secs(10);
 
-fn follow(connection: &mut Connection<Watched<TlsStream<TcpStream>>, Bytes>, phase: Phase) {
-    match phase {
-        Phase::Serving => {}
-        Phase::Draining => connection.graceful_shutdown(),
-        Phase::Closing => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
+/// Ends if the peer has not begun HTTP/2 in time.
+async fn ungreeted(is_greeted: &Cell<bool>) {
+    sleep(PREFACE).await;
+    if is_greeted.get() {
+        pending::<()>().await;
     }
 }
 
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
-        .max_header_list_size(HEADER_LIST)
-        .max_send_buffer_size(SEND_BUFFER);
-    builder
+fn follow(link: &Link, phase: Phase) {
+    match phase {
+        Phase::Serving => {}
+        Phase::Draining => link.send(Connection::shut_down),
+        Phase::Closing => link.send(|http| http.close(ErrorCode::NoError)),
+    }
 }

@@ -1,118 +1,275 @@
-//! One stream of a tunnel, as a leg of a relay.
+//! One stream of a tunnel, and its way to an application and back.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
 
-use bytes::Bytes;
+use culvert_http2::{ErrorCode, StreamId};
 use culvert_policy::Reason;
-use h2::{RecvStream, SendStream};
 
 use super::{
     super::{
-        failure::{Failure, Fault},
-        leg::{Broken, Leg},
+        arena::AT_ONCE,
+        failure::Failure,
+        leg::{Broken, Leg, Tcp},
+        relay::{Ended, part},
     },
+    early::Early,
+    flow::{Flow, Reset},
+    link::Link,
     load::Busy,
+    socket,
 };
+use crate::observe::Record;
 
-/// A stream that both sides have agreed upon. It is reset unless it came to its end in both directions.
+/// A stream of a tunnel. It is reset unless it came to its end in both directions.
 pub(in super::super) struct Stream {
-    send: SendStream<Bytes>,
-    recv: RecvStream,
-    received_all: bool,
-    fault: Fault,
+    pub(super) link: Rc<Link>,
+    pub(super) id: StreamId,
+    pub(super) flow: Rc<Flow>,
+    /// What the application has said, and the peer could not be told yet.
+    unsaid: Vec<u8>,
+    is_finished: bool,
     _busy: Busy,
 }
 
 impl Stream {
-    pub(super) const fn new(send: SendStream<Bytes>, recv: RecvStream, fault: Fault, busy: Busy) -> Self {
-        Self { send, recv, received_all: false, fault, _busy: busy }
+    pub(super) const fn new(link: Rc<Link>, id: StreamId, flow: Rc<Flow>, busy: Busy) -> Self {
+        Self { link, id, flow, unsaid: Vec::new(), is_finished: false, _busy: busy }
     }
 
-    fn broken(&self, error: h2::Error) -> Broken {
-        if error.is_reset() && error.is_remote() {
-            return Broken::Reset;
+    /// Sends as much of what the application has said as there is credit for; how much.
+    pub(super) fn say(&self, words: &[u8]) -> usize {
+        let mut said = 0;
+        while said < words.len() && self.link.room(self.id, &self.flow) > 0 {
+            let rest = &words[said..];
+            said += self.link.send(|http| {
+                http.send(self.id, rest.len(), |room| {
+                    room.copy_from_slice(&rest[..room.len()]);
+                    (room.len(), room.len())
+                })
+            });
         }
-        Broken::Failed(failure(&self.fault, error))
+        said
     }
 
-    /// What an error of sending means: nothing while the peer, who wants no more, has bytes for us on the way.
-    fn poll_unsent(&mut self, cx: &mut Context<'_>, error: h2::Error) -> Poll<Broken> {
-        match self.send.poll_reset(cx) {
-            Poll::Ready(Ok(_)) => self.poll_broken(cx),
-            _ => Poll::Ready(self.broken(error)),
+    /// Has what was not said yet said first when the stream is carried.
+    pub(super) fn keep_unsaid(&mut self, early: &Early) {
+        self.unsaid = early.unsaid().to_vec();
+    }
+
+    /// Carries the bytes of `app` until both directions have ended or one side breaks off; the other is then broken off
+    /// too.
+    pub(in super::super) async fn carry(self, app: Tcp, record: &Record) -> Ended {
+        self.flow.attach(app.socket());
+        let mut gone = pin!(app.broken());
+        let mut carried = Carried { app, stream: self, up: Up::Open, size: SMALLEST, is_down_done: false };
+        let ended = poll_fn(|cx| carried.poll(cx, record, gone.as_mut())).await;
+        if matches!(ended, Ended::Far(Broken::Deaf)) {
+            part(carried.app).await;
+        }
+        ended
+    }
+
+    /// Why nothing more comes or goes, as far as that is not the regular end.
+    fn broken(&self) -> Option<Broken> {
+        match self.flow.reset.get() {
+            Some(Reset::ByPeer(_)) => Some(Broken::Reset),
+            Some(Reset::Unseen) => {
+                Some(Broken::Failed(Failure::new(Reason::TunnelFailed, "the peer goes away")))
+            }
+            Some(Reset::ByUs(code)) => {
+                let detail = format_args!("the peer broke a rule of HTTP/2 on the stream: {code}");
+                Some(Broken::Failed(Failure::new(Reason::TunnelFailed, detail)))
+            }
+            None => self.link.fault().map(Broken::Failed),
         }
     }
 
-    /// Asks for credit only while there is something to send: what an idle stream holds, the others lack.
-    fn poll_credit(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Broken>> {
-        let credit = self.send.capacity();
-        if credit > 0 {
-            return Poll::Ready(Ok(credit));
-        }
-        self.send.reserve_capacity(wanted);
-        match ready!(self.send.poll_capacity(cx)) {
-            Some(Ok(credit)) => Poll::Ready(Ok(credit)),
-            Some(Err(error)) => Poll::Ready(Err(self.broken(error))),
-            None => Poll::Ready(Err(ready!(self.poll_broken(cx)))),
-        }
+    /// The server has answered and hears no more, which it says by `NO_ERROR` (RFC 9113, section 8.1).
+    fn is_unheard(&self) -> bool {
+        self.flow.reset.get() == Some(Reset::ByPeer(ErrorCode::NoError))
     }
 }
 
-/// What an error of the codec means: what broke the bytes below it, where something did.
-pub(super) fn failure(fault: &Fault, error: impl std::fmt::Display) -> Failure {
-    fault.get().unwrap_or_else(|| Failure::new(Reason::TunnelFailed, error))
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let is_whole = self.is_finished && self.flow.is_ended.get();
+        self.link.send(|http| {
+            if !is_whole && self.flow.reset.get().is_none() {
+                http.reset(self.id, ErrorCode::Cancel);
+            }
+            http.forget(self.id);
+        });
+    }
 }
 
-impl Leg for Stream {
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
-        loop {
-            match ready!(self.recv.poll_data(cx)) {
-                Some(Ok(chunk)) if chunk.is_empty() => {}
-                Some(Ok(chunk)) => return Poll::Ready(Ok(Some(chunk))),
-                Some(Err(error)) => return Poll::Ready(Err(self.broken(error))),
-                None => {
-                    self.received_all = true;
-                    return Poll::Ready(Ok(None));
+/// A stream with its application.
+struct Carried {
+    app: Tcp,
+    stream: Stream,
+    up: Up,
+    /// How much is read at once.
+    size: usize,
+    is_down_done: bool,
+}
+
+/// How far the application's bytes have come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Up {
+    Open,
+    /// There is something to be read, and no place to put it.
+    Stuck,
+    Done,
+}
+
+impl Carried {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        record: &Record,
+        gone: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Ended> {
+        self.stream.flow.listen(cx);
+        let moved = self.poll_directions(cx, record);
+        record.received.set(self.stream.flow.delivered());
+        if let Err(ended) = moved {
+            self.app.reset();
+            return Poll::Ready(ended);
+        }
+        if self.up == Up::Done && self.is_down_done {
+            return Poll::Ready(Ended::Finished);
+        }
+        if let Some(ended) = self.broken_off() {
+            return Poll::Ready(ended);
+        }
+        if self.up != Up::Open {
+            // Nothing of the application is waited for, so its breaking off would go unnoticed.
+            ready!(gone.poll(cx));
+            self.app.reset();
+            return Poll::Ready(Ended::App(Broken::Reset));
+        }
+        Poll::Pending
+    }
+
+    fn poll_directions(&mut self, cx: &mut Context<'_>, record: &Record) -> Result<(), Ended> {
+        self.poll_down(cx)?;
+        self.poll_up(cx, record)
+    }
+
+    /// A peer that only wants to hear no more is heard to its end first.
+    fn broken_off(&mut self) -> Option<Ended> {
+        let broken = self.stream.broken()?;
+        if self.stream.is_unheard() {
+            if self.is_down_done {
+                return Some(Ended::Far(Broken::Deaf));
+            }
+            if self.stream.flow.is_ended.get() || self.stream.flow.has_backlog() {
+                return None;
+            }
+        }
+        self.app.reset();
+        Some(Ended::Far(broken))
+    }
+
+    /// What the driver could not hand over, and the end.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
+        let flow = &self.stream.flow;
+        let app = self.app.socket();
+        while flow.has_backlog() {
+            let Poll::Ready(ready) = app.poll_write_ready(cx) else { return Ok(()) };
+            ready.map_err(lost)?;
+            match flow.deliver_backlog(&app) {
+                Ok(taken) => self.stream.link.send(|http| http.consumed(self.stream.id, taken)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(lost(error)),
+            }
+        }
+        if flow.is_ended.get() && !self.is_down_done {
+            self.app.finish().map_err(Ended::App)?;
+            self.is_down_done = true;
+        }
+        Ok(())
+    }
+
+    fn poll_up(&mut self, cx: &mut Context<'_>, record: &Record) -> Result<(), Ended> {
+        if self.up == Up::Done || self.stream.broken().is_some() {
+            return Ok(());
+        }
+        if !self.stream.unsaid.is_empty() {
+            let said = self.stream.say(&self.stream.unsaid);
+            self.stream.unsaid.drain(..said);
+            if !self.stream.unsaid.is_empty() {
+                self.up = Up::Stuck;
+                return Ok(());
+            }
+        }
+        for _ in 0..ROUNDS {
+            let Poll::Ready(ready) = self.app.socket().poll_read_ready(cx) else {
+                self.up = Up::Open;
+                return Ok(());
+            };
+            ready.map_err(lost)?;
+            let room = self.stream.link.room(self.stream.id, &self.stream.flow);
+            if room == 0 {
+                self.up = Up::Stuck;
+                return Ok(());
+            }
+            match self.read(room) {
+                Ok(0) => {
+                    self.finish();
+                    return Ok(());
                 }
+                Ok(length) => record.sent.set(record.sent.get() + length as u64),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(lost(error)),
             }
         }
+        self.up = Up::Open;
+        cx.waker().wake_by_ref();
+        Ok(())
     }
 
-    fn consumed(&mut self, bytes: usize) {
-        // Fails only on a stream that is over.
-        let _ = self.recv.flow_control().release_capacity(bytes);
+    /// Straight to where header and record will be sealed.
+    fn read(&mut self, room: usize) -> io::Result<usize> {
+        let Self { app, stream, size, .. } = self;
+        let wanted = room.min(*size);
+        let length = stream.link.send(|http| {
+            http.send(stream.id, wanted, |buffer| {
+                let read = socket::receive(&app.socket(), buffer);
+                (read.as_ref().map_or(0, |length| *length), read)
+            })
+        })?;
+        *size = next_size(*size, length);
+        Ok(length)
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Broken>> {
-        while !chunk.is_empty() {
-            let credit = ready!(self.poll_credit(cx, chunk.len()))?;
-            let part = chunk.split_to(credit.min(chunk.len()));
-            if let Err(error) = self.send.send_data(part, false) {
-                return Poll::Ready(Err(ready!(self.poll_unsent(cx, error))));
-            }
-        }
-        Poll::Ready(Ok(()))
+    fn finish(&mut self) {
+        self.app.received_all();
+        self.stream.link.send(|http| http.finish(self.stream.id));
+        self.stream.is_finished = true;
+        self.up = Up::Done;
     }
+}
 
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        match self.send.send_data(Bytes::new(), true) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(ready!(self.poll_unsent(cx, error)))),
-        }
-    }
+fn lost(_error: io::Error) -> Ended {
+    Ended::App(Broken::Reset)
+}
 
-    /// A server that has answered may refuse to hear more with `NO_ERROR`, and its answer has to arrive nevertheless
-    /// (RFC 9113, section 8.1). What says the same before the end of an answer is found by receiving.
-    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        match ready!(self.send.poll_reset(cx)) {
-            Ok(h2::Reason::NO_ERROR) if self.received_all => Poll::Ready(Broken::Deaf),
-            Ok(h2::Reason::NO_ERROR) => Poll::Pending,
-            Ok(_) => Poll::Ready(Broken::Reset),
-            Err(error) => Poll::Ready(self.broken(error)),
-        }
-    }
+/// How much is read at once at first.
+const SMALLEST: usize = 16 * 1024;
+/// Reads before the worker's other connections have their turn.
+const ROUNDS: usize = 4;
 
-    fn reset(&mut self) {
-        self.send.send_reset(h2::Reason::CANCEL);
+/// A flow that fills its reads gets larger ones; one that does not gives the room back.
+fn next_size(size: usize, read: usize) -> usize {
+    match read {
+        _ if read == size => (size * 2).min(AT_ONCE),
+        _ if read < size / 4 => (size / 2).max(SMALLEST),
+        _ => size,
     }
 }

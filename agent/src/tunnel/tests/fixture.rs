@@ -32,7 +32,7 @@ use crate::{
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn soon<F: Future>(what: F) -> F::Output {
+pub(in crate::tunnel) async fn soon<F: Future>(what: F) -> F::Output {
     timeout(PATIENCE, what).await.expect("it happens in time")
 }
 

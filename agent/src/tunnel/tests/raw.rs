@@ -6,13 +6,14 @@ use bytes::Bytes;
 use culvert_policy::Reason;
 use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Method, Request, StatusCode, Uri};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::{
     super::{
-        hbone::{self, Unopened},
-        tls::Secured,
+        hbone::{self, Early, Unopened},
+        leg::Tcp,
+        records,
     },
     fixture::{Mesh, id, pod, soon},
 };
@@ -78,12 +79,22 @@ pub(super) async fn refusal(mesh: &Mesh, foreign: &Workload) -> Reason {
     config.client_auth_cert_resolver =
         foreign.hbone_connector(&id("httpbin")).client_auth_cert_resolver.clone();
     config.resumption = rustls::client::Resumption::disabled();
-    let secured = soon(Secured::connect(Arc::new(config), dial(mesh).await)).await.unwrap();
-    let (tunnel, mut driver) = soon(hbone::Tunnel::open(secured)).await.unwrap();
+    let session =
+        soon(records::connect(Arc::new(config), dial(mesh).await)).await.unwrap_or_else(|_| panic!());
+    let (tunnel, mut driver) = hbone::Tunnel::open(session);
     let (lease, pod) = (tunnel.lease().unwrap(), pod("sleep"));
-    let stream = lease.connect(mesh.hbone, mesh.hbone, &pod);
+    let (_listener, silent) = silent().await;
+    let (app, mut early) = (Tcp::new(silent), Early::default());
+    let stream = lease.connect(mesh.hbone, mesh.hbone, &pod, &app, &mut early);
     match soon(async { tokio::join!(stream, driver.run(&tunnel)) }).await.0 {
         Err(Unopened::Failed(failure) | Unopened::Stale(_, failure)) => failure.reason,
         Ok(_) => panic!("a stream was opened"),
     }
+}
+
+/// An application that says nothing.
+async fn silent() -> (TcpListener, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (listener, stream)
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    super::{enrolled::HANDSHAKES, tls::Secured},
+    super::{enrolled::HANDSHAKES, records},
     fixture::{Mesh, gist, id, identities, many_files, ping, soon},
 };
 use crate::observe::Direction::Inbound;
@@ -32,7 +32,7 @@ async fn a_handshake_without_end_ends_in_time() {
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (tcp, _) = listener.accept().await.unwrap();
     let workload = identities().ready_workload(&id("httpbin"));
-    let secured = soon(Secured::accept(workload.hbone_acceptor(), tcp, Duration::from_millis(1))).await;
+    let secured = soon(records::accept(workload.hbone_acceptor(), tcp, Duration::from_millis(1))).await;
     assert_eq!(secured.err().map(|failure| failure.reason), Some(Reason::Timeout));
 }
 

@@ -13,9 +13,9 @@ use std::{
 use culvert_policy::Reason;
 
 use futures::future::join_all;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::fixture::{Mesh, abort, id, ping, soon};
+use super::fixture::{Mesh, abort, echo, id, ping, soon};
 use crate::{
     cluster::Verdict,
     identity::{Authority, Clock, Identities},
@@ -118,6 +118,25 @@ async fn a_tunnel_serves_again_when_its_streams_have_ended() {
             abort(client);
             soon(server.read_to_end(&mut Vec::new())).await.unwrap_err();
         }
+    }
+    assert_eq!(tunnels(&mesh), 1);
+}
+
+#[tokio::test]
+async fn short_connections_come_and_go_on_one_tunnel() {
+    let mesh = Mesh::new();
+    let (listener, address) = mesh.app().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(echo(stream));
+        }
+    });
+    for round in 0..3000 {
+        let mut client = mesh.connect(address).await;
+        soon(client.write_all(&[7; 64])).await.unwrap();
+        let mut answer = [0; 64];
+        let read = soon(client.read_exact(&mut answer)).await;
+        assert!(read.is_ok(), "round {round}: {read:?}, {:?}", mesh.client.line().await);
     }
     assert_eq!(tunnels(&mesh), 1);
 }

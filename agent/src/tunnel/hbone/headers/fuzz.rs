@@ -5,21 +5,24 @@ use super::*;
 pub(crate) fn run(data: &[u8]) -> bool {
     let Some(asked) = parse(data) else { return false };
     let tunnel = SocketAddr::from(([10, 0, 0, 1], 40000));
-    let claimed = client(asked.headers(), tunnel);
+    let claimed = client(&asked, tunnel);
     assert_eq!(canonical(claimed.ip()), canonical(tunnel.ip()), "another pod's address is believed");
     let Ok(asked_for) = target(&asked) else { return false };
-    assert_eq!(asked.method(), Method::CONNECT);
+    assert_eq!(asked.method(), b"CONNECT");
     // A zone has no place in an authority (RFC 6874 is not HTTP's), and no target of ours has one.
-    if let Ok(again) = request(asked_for, claimed, &PodRef::new("full", "sleep")) {
-        assert_eq!(target(&again).map_err(|failure| failure.reason), Ok(asked_for));
-        assert_eq!(client(again.headers(), tunnel), claimed);
-    }
+    Connect::new(asked_for, claimed, &PodRef::new("full", "sleep")).write(|request| {
+        let fields = request.headers.iter().copied();
+        let pseudo = [(":method", "CONNECT"), (":authority", request.authority)];
+        let again = pseudo.into_iter().chain(fields).collect();
+        if let Ok(target) = target(&again) {
+            assert_eq!((target, client(&again, tunnel)), (asked_for, claimed));
+        }
+    });
     true
 }
 
-fn parse(data: &[u8]) -> Option<Request<()>> {
-    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+fn parse(data: &[u8]) -> Option<Head> {
+    let mut lines = str::from_utf8(data).ok()?.splitn(3, '\n');
     let mut line = || lines.next().unwrap_or_default();
-    let request = Request::builder().method(line()).uri(line()).header(FORWARDED, line());
-    request.body(()).ok()
+    Some([(":method", line()), (":authority", line()), (FORWARDED, line())].into_iter().collect())
 }

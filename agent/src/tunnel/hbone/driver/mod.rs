@@ -1,0 +1,136 @@
+//! What moves a tunnel's bytes: one TCP connection, TLS records on it, HTTP/2 frames in those, and many streams in these.
+//!
+//! It seals what all streams have put into the output into as few records and system calls as it takes, and takes apart
+//! what arrives.
+
+mod receive;
+mod send;
+
+use std::{
+    io, mem,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use culvert_http2::{Buffer, Connection, Head, StreamId};
+use culvert_policy::Reason;
+use tokio::net::TcpStream;
+
+use super::{
+    super::{
+        failure::Failure,
+        records::{Records, Session},
+    },
+    flow::Flow,
+    link::Link,
+};
+use receive::Read;
+
+/// To be polled for as long as the tunnel lives.
+pub(super) struct Driver {
+    link: Rc<Link>,
+    tcp: TcpStream,
+    records: Records,
+    /// What came with the end of the handshake.
+    arrived: Vec<u8>,
+    /// The beginning of a record whose rest has yet to come.
+    partial: Vec<u8>,
+    sealed: Buffer,
+    /// Why nothing can be sent any more. What the peer said before may explain it, so it is read first.
+    unsent: Option<io::Error>,
+    has_closed: bool,
+}
+
+/// What a driver has others do.
+pub(super) enum News {
+    /// The peer asks for a stream.
+    Asked(StreamId, Head),
+    /// The peer has said how many streams it allows.
+    Settled,
+}
+
+/// Turns of reading before the worker's other tasks have theirs.
+const TURNS: usize = 8;
+
+impl Driver {
+    pub(super) fn new(session: Session, http: Connection<Rc<Flow>>) -> (Rc<Link>, Self) {
+        let Session { tcp, records, peer, arrived } = session;
+        let link = Link::new(peer, http);
+        let driver = Self {
+            link: Rc::clone(&link),
+            tcp,
+            records,
+            arrived,
+            partial: Vec::new(),
+            sealed: Buffer::default(),
+            unsent: None,
+            has_closed: false,
+        };
+        (link, driver)
+    }
+
+    /// Takes no more streams, and ends with the last one.
+    pub(super) fn leave(&self) {
+        self.link.is_leaving.set(true);
+        self.link.send(Connection::shut_down);
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        news: &mut dyn FnMut(News),
+    ) -> Poll<Result<(), Failure>> {
+        self.link.listen(cx);
+        let ended = match self.drive(cx, news) {
+            Ok(false) => return Poll::Pending,
+            Ok(true) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        let over = || Failure::new(Reason::TunnelFailed, "the peer closed the tunnel");
+        self.link.end(ended.clone().err().unwrap_or_else(over));
+        Poll::Ready(ended)
+    }
+
+    /// Whether the tunnel has come to its end.
+    fn drive(&mut self, cx: &mut Context<'_>, news: &mut dyn FnMut(News)) -> Result<bool, Failure> {
+        let mut arrived = mem::take(&mut self.arrived);
+        if !arrived.is_empty() && self.take_apart(&mut arrived, news)? == Read::End {
+            return Ok(true);
+        }
+        self.flush(cx);
+        for _ in 0..TURNS {
+            if self.is_finished() {
+                return Ok(true);
+            }
+            let Poll::Ready(ready) = self.tcp.poll_read_ready(cx) else { return Ok(false) };
+            ready.map_err(|error| self.broken(error))?;
+            if self.read(news)? == Read::End {
+                return self.ended();
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(false)
+    }
+
+    fn is_finished(&mut self) -> bool {
+        self.has_closed && self.sealed.is_empty()
+    }
+
+    /// What was to be sent and cannot be says less than what was received.
+    fn broken(&mut self, error: io::Error) -> Failure {
+        Failure::in_transit(&self.unsent.take().unwrap_or(error))
+    }
+
+    fn ended(&mut self) -> Result<bool, Failure> {
+        match self.unsent.take() {
+            Some(error) => Err(Failure::in_transit(&error)),
+            None => Ok(true),
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.link.end(Reason::ShuttingDown.into());
+    }
+}
