@@ -1,5 +1,7 @@
 //! What a connection costs, of each row.
 
+use std::{thread, time::Duration};
+
 use super::{
     figure::Figure,
     measure::{GIGA, KB, KIB, MB, Measurement, larger, number},
@@ -22,6 +24,8 @@ pub(super) const PLAN: Plan = Plan {
 const CONNECTIONS: u32 = 1500;
 /// Connections held open to see what they take.
 const HELD: u32 = 2000;
+/// After it a proxy is idle.
+const START: Duration = Duration::from_secs(2);
 
 /// What is done, for a person, and how long it takes.
 pub(super) fn announcement(rounds: u32, seconds: u32) -> String {
@@ -52,6 +56,8 @@ impl Measurement<'_> {
     }
 
     fn memory(&mut self, proxies: &Proxies<'_>) -> anyhow::Result<()> {
+        // An agent gives back what only its start needed, a second after it is ready.
+        thread::sleep(START);
         let idle = proxies.memory()?;
         let client = self.site.client("hold", Service::Echo, &[format!("--connections={HELD}")]);
         let held = self.site.hold(client, "open")?;
