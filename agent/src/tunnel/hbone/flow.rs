@@ -21,6 +21,9 @@ pub(super) struct Flow {
     pub(super) status: Cell<Option<u16>>,
     pub(super) is_ended: Cell<bool>,
     pub(super) reset: Cell<Option<Reset>>,
+    /// Whether the tunnel wakes it when there is room in its output, or credit.
+    pub(super) is_crowded: Cell<bool>,
+    pub(super) is_starved: Cell<bool>,
     task: RefCell<Option<Waker>>,
 }
 

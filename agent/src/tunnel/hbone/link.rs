@@ -73,9 +73,9 @@ impl Link {
         let free = AT_ONCE.saturating_sub(output.len());
         let credit = http.credit(id);
         if free == 0 {
-            crowded.push(Rc::clone(flow));
+            enlist(crowded, flow, &flow.is_crowded);
         } else if credit == 0 {
-            starved.push(Rc::clone(flow));
+            enlist(starved, flow, &flow.is_starved);
         }
         free.min(credit)
     }
@@ -96,10 +96,37 @@ impl Link {
         self.fault.borrow().clone()
     }
 
-    pub(super) fn wake(&self, which: impl FnOnce(&mut Core) -> &mut Vec<Rc<Flow>>) {
-        let waiting = mem::take(which(&mut self.core.borrow_mut()));
-        for flow in waiting {
+    /// There is room in the output again.
+    pub(super) fn wake_crowded(&self) {
+        for flow in self.take(|core| &mut core.crowded) {
+            flow.is_crowded.set(false);
             flow.wake();
+        }
+    }
+
+    /// The tunnel has credit again.
+    pub(super) fn wake_starved(&self) {
+        for flow in self.take(|core| &mut core.starved) {
+            flow.is_starved.set(false);
+            flow.wake();
+        }
+    }
+
+    fn take(&self, list: impl FnOnce(&mut Core) -> &mut Vec<Rc<Flow>>) -> Vec<Rc<Flow>> {
+        mem::take(list(&mut self.core.borrow_mut()))
+    }
+
+    /// A stream is over: nobody waits for it.
+    pub(super) fn forget(&self, id: StreamId, flow: &Rc<Flow>) {
+        let Core { http, crowded, starved } = &mut *self.core.borrow_mut();
+        http.forget(id);
+        if http.is_finished() || !http.output().is_empty() {
+            self.wake_driver();
+        }
+        for (list, is_in) in [(crowded, &flow.is_crowded), (starved, &flow.is_starved)] {
+            if is_in.replace(false) {
+                list.retain(|other| !Rc::ptr_eq(other, flow));
+            }
         }
     }
 
@@ -113,5 +140,26 @@ impl Link {
                 flow.wake();
             }
         }
+    }
+}
+
+/// However often a stream finds nothing, it is woken once.
+fn enlist(list: &mut Vec<Rc<Flow>>, flow: &Rc<Flow>, is_in: &Cell<bool>) {
+    if !is_in.replace(true) {
+        list.push(Rc::clone(flow));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_finds_nothing_again_and_again_waits_once() {
+        let (mut list, flow) = (Vec::new(), Rc::<Flow>::default());
+        for _ in 0..3 {
+            enlist(&mut list, &flow, &flow.is_starved);
+        }
+        assert_eq!((list.len(), flow.is_starved.get(), flow.is_crowded.get()), (1, true, false));
     }
 }

@@ -99,12 +99,10 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let is_whole = self.is_finished && self.flow.is_ended.get();
-        self.link.send(|http| {
-            if !is_whole && self.flow.reset.get().is_none() {
-                http.reset(self.id, ErrorCode::Cancel);
-            }
-            http.forget(self.id);
-        });
+        if !is_whole && self.flow.reset.get().is_none() {
+            self.link.send(|http| http.reset(self.id, ErrorCode::Cancel));
+        }
+        self.link.forget(self.id, &self.flow);
     }
 }
 

@@ -138,7 +138,7 @@ impl Driver {
     fn heed(&self, event: Event<'_>, news: &mut dyn FnMut(News)) {
         match event {
             Event::Settings => {
-                self.link.wake(|core| &mut core.starved);
+                self.link.wake_starved();
                 news(News::Settled);
             }
             Event::Request { id, request, end } => {
@@ -157,7 +157,7 @@ impl Driver {
                 self.tell(id, |flow| flow.reset.set(Some(reset)));
             }
             Event::Credit { id: Some(id) } => self.tell(id, |_| {}),
-            Event::Credit { id: None } => self.link.wake(|core| &mut core.starved),
+            Event::Credit { id: None } => self.link.wake_starved(),
             Event::GoAway { .. } => {
                 self.link.is_leaving.set(true);
                 for id in self.link.ask(Connection::unprocessed) {

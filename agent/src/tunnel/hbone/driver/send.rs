@@ -23,7 +23,7 @@ impl Driver {
                 }
             }
             match self.seal() {
-                Ok(true) => self.link.wake(|core| &mut core.crowded),
+                Ok(true) => self.link.wake_crowded(),
                 Ok(false) => return,
                 Err(error) => {
                     self.unsent.get_or_insert(io::Error::other(error));
