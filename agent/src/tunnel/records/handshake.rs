@@ -58,8 +58,8 @@ async fn shake<S: Side>(side: S, tcp: TcpStream, within: Duration) -> Result<Ses
     match timeout(within, shaking.run()).await.map_err(|_| late())? {
         Ok(()) => shaking.finish(),
         Err(error) => {
-            // The peer may be gone, and need no alert.
-            let _ = shaking.transmit().await;
+            // The peer may be gone, and need no alert, or take none.
+            let _ = timeout(within, shaking.transmit()).await;
             if S::HAS_LAST_WORD {
                 part(shaking.tcp).await;
             }
@@ -234,8 +234,8 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 /// Of all protocol versions since SSL 3.0.
 const MAJOR: u8 = 3;
 
-/// A flight takes a few kilobytes; rustls itself takes no message of more than 64 KiB.
-const LARGEST: usize = 128 * 1024;
+/// A flight takes a few kilobytes. This much strangers can make the agent hold for each handshake.
+const LARGEST: usize = 32 * 1024;
 const READ: usize = 4096;
 
 fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Buffer) -> io::Result<()> {

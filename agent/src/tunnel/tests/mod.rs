@@ -1,6 +1,7 @@
 //! Whole connections over loopback: application, agent, tunnel, agent, application. The kernel's part and the
 //! cluster's are played.
 
+mod crowds;
 pub(super) mod fixture;
 mod idle;
 mod lifecycle;
