@@ -57,6 +57,8 @@ targets! {
     object: cluster::decode,
     /// A line to the agent's socket.
     question: status::door,
+    /// What a tunnel's handshake begins with.
+    record: tunnel::records::handshake,
     /// The root certificates that are published.
     roots: identity::roots,
     /// A socket in the kernel's list.

@@ -17,7 +17,7 @@ mod leg;
 pub(crate) mod opening;
 mod originate;
 mod outbound;
-mod records;
+pub(crate) mod records;
 mod relay;
 mod steered;
 mod stock;

@@ -1,5 +1,8 @@
 //! Handshakes, by rustls' unbuffered connections: what comes behind the handshake in the same segment is not lost.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::{io, sync::Arc, time::Duration};
 
 use culvert_http2::Buffer;

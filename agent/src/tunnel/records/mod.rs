@@ -4,7 +4,7 @@
 //! Handshakes are rustls'. After one, its keys come here, by the interface that rustls has for TLS in the kernel: its own
 //! record layer allocates and copies for each record, which cost a third of what carrying a byte cost.
 
-mod handshake;
+pub(crate) mod handshake;
 mod protection;
 
 use culvert_http2::Buffer;
