@@ -50,8 +50,10 @@ impl Driver {
     fn seal(&mut self) -> Result<bool, rustls::Error> {
         let core = &mut *self.link.core.borrow_mut();
         let is_last = core.http.is_finished() && !mem::replace(&mut self.has_closed, core.http.is_finished());
+        // What cannot be sent any more is not owed: it would be tried for ever.
+        let is_owing = self.records.is_owing() && self.unsent.is_none();
         let output = core.http.output();
-        if output.is_empty() && !self.records.is_owing() && !is_last {
+        if output.is_empty() && !is_owing && !is_last {
             arena::give_back(output.take());
             return Ok(false);
         }
