@@ -203,4 +203,4 @@ fn description(error: &Error) -> AlertDescription {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

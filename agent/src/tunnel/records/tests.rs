@@ -23,7 +23,7 @@ async fn connected() -> (Session, TlsStream<TcpStream>) {
 }
 
 /// The other way round.
-async fn accepted() -> (Session, TlsStream<TcpStream>) {
+pub(in crate::tunnel) async fn accepted() -> (Session, TlsStream<TcpStream>) {
     let identities = identities();
     let (tcp, peer) = wire().await;
     let config = identities.ready_workload(&id("httpbin")).hbone_acceptor();
@@ -108,7 +108,7 @@ async fn keys_change_when_the_peer_changes_its_own_and_asks_for_ours() {
     }
 }
 
-fn refresh(stream: &mut TlsStream<TcpStream>) {
+pub(in crate::tunnel) fn refresh(stream: &mut TlsStream<TcpStream>) {
     match stream {
         TlsStream::Client(stream) => stream.get_mut().1.refresh_traffic_keys().unwrap(),
         TlsStream::Server(stream) => stream.get_mut().1.refresh_traffic_keys().unwrap(),

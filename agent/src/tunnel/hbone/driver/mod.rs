@@ -134,3 +134,35 @@ impl Drop for Driver {
         self.link.end(Reason::ShuttingDown.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::{
+        super::{
+            super::{records::tests, tests::fixture::soon},
+            LIMITS,
+        },
+        *,
+    };
+
+    #[tokio::test]
+    async fn what_is_owed_on_a_broken_connection_is_not_tried_for_ever() {
+        let (session, mut peer) = tests::accepted().await;
+        let (_link, mut driver) = Driver::new(session, Connection::server(LIMITS));
+        driver.unsent = Some(io::ErrorKind::BrokenPipe.into());
+        tests::refresh(&mut peer);
+        soon(peer.flush()).await.unwrap();
+        let owing = poll_fn(|cx| {
+            assert!(driver.poll(cx, &mut |_| {}).is_pending());
+            if driver.records.is_owing() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        soon(owing).await;
+        soon(peer.shutdown()).await.unwrap();
+        let ended = soon(poll_fn(|cx| driver.poll(cx, &mut |_| {}))).await;
+        assert!(ended.is_err());
+    }
+}
