@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use culvert_testbed::{DEADLINE, Family, Pair};
+use culvert_testbed::{DEADLINE, Family, Pair, pattern};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::SockRef;
 
@@ -221,15 +221,6 @@ fn expect(stream: &TcpStream, length: u64) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.take(length).read_to_end(&mut received).unwrap();
     assert!(received == pattern(length), "{} of {length} bytes came, or others", received.len());
-}
-
-/// Bytes that differ from any part of them that is moved or repeated.
-fn pattern(length: u64) -> Vec<u8> {
-    let words =
-        (0..length.div_ceil(8)).map(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
-    let mut bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
-    bytes.truncate(usize::try_from(length).unwrap());
-    bytes
 }
 
 fn read_all(stream: &mut TcpStream) -> Vec<u8> {

@@ -155,6 +155,26 @@ fn a_capture_holds_what_went_over_the_wire() {
 }
 
 #[test]
+fn a_wire_loses_packets_for_as_long_as_it_is_told_to() {
+    let Pair { client, server, a, b, machine: _machine } = pair().unwrap();
+    let loss = b.lose(&a, 100).unwrap();
+    for family in Family::ALL {
+        let (near, far) = (client.address(family, 80), server.address(family, 80));
+        let listeners = [(&client, near), (&server, far)].map(|(pod, at)| pod.listen(at).unwrap());
+        let before = loss.lost().unwrap();
+        exchange(&client, near, SocketSpec::default(), &listeners[0]).unwrap();
+        let waiting = client.start_connect(far, SocketSpec::default()).unwrap();
+        loss.wait_until_lost(before + 1).unwrap();
+        assert_eq!(loss.stray().unwrap(), loss.lost().unwrap());
+        assert!(waiting.peer_addr().is_err(), "it is connected");
+    }
+    drop(loss);
+    let address = server.address(Family::V4, 80);
+    let listener = server.listen(address).unwrap();
+    exchange(&client, address, SocketSpec::default(), &listener).unwrap();
+}
+
+#[test]
 fn manifests_are_replaced_whole() {
     let Pair { client, machine, .. } = pair().unwrap();
     machine.publish().unwrap();
