@@ -45,6 +45,7 @@ impl Config {
             "explicit_http_config": { "http2_protocol_options": { "allow_connect": true } },
         });
         let mut cluster = self.cluster_to(hbone);
+        cluster["alt_stat_name"] = json!("hbone");
         cluster["transport_socket"] = tls.upstream("h2");
         cluster["typed_extension_protocol_options"] =
             json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options });

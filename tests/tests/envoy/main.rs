@@ -3,6 +3,7 @@
 
 mod app;
 mod certificates;
+mod crowd;
 mod hbone;
 mod many;
 mod sidecar;
