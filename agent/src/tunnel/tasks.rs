@@ -6,6 +6,7 @@ use std::{
     rc::Rc,
 };
 
+use futures::FutureExt;
 use tokio::{
     sync::Notify,
     task::{AbortHandle, spawn_local},
@@ -29,10 +30,8 @@ impl<L: 'static> Tasks<L> {
         let id = self.0.next.get();
         self.0.next.set(id + 1);
         let leave = Leave(Rc::clone(&self.0), id);
-        let handle = spawn_local(async move {
-            let _leave = leave;
-            task.await;
-        });
+        // A block that awaits what it has captured has room for it twice.
+        let handle = spawn_local(task.map(|()| drop(leave)));
         self.0.live.borrow_mut().insert(id, (label, handle.abort_handle()));
     }
 
