@@ -75,6 +75,11 @@ impl<T> Connection<T> {
         self.streams.get(id).map_or(0, |stream| self.credit_of(stream))
     }
 
+    /// Whether the connection's window is used up: no stream has credit before the peer gives some to all.
+    pub fn is_starved(&self) -> bool {
+        self.send_window.available() == 0
+    }
+
     fn credit_of(&self, stream: &Stream<T>) -> usize {
         if stream.local != Half::Open {
             return 0;

@@ -1,22 +1,26 @@
-//! A tunnel as its streams use it. What they have to say they put into its output themselves; the [driver](super::driver)
-//! sends it.
+//! A tunnel as its streams use it. What they have to say they put into its output themselves; what is due is sent by the
+//! [driver](super::driver), or at once where it is much.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     mem,
     rc::Rc,
     task::{Context, Waker},
 };
 
 use culvert_http2::{Connection, StreamId};
+use tokio::net::TcpStream;
 
 use super::{
     super::{
         arena::{self, AT_ONCE},
         failure::Failure,
+        records::Records,
     },
     flow::Flow,
     load::Load,
+    outlet::{Flushed, Outlet},
 };
 use crate::identity::VerifiedPeer;
 
@@ -24,6 +28,7 @@ use crate::identity::VerifiedPeer;
 pub(super) struct Link {
     pub(super) peer: VerifiedPeer,
     pub(super) load: Rc<Load>,
+    pub(super) tcp: TcpStream,
     pub(super) core: RefCell<Core>,
     driver: RefCell<Option<Waker>>,
     fault: RefCell<Option<Failure>>,
@@ -34,31 +39,84 @@ pub(super) struct Link {
 /// What streams and driver have in common.
 pub(super) struct Core {
     pub(super) http: Connection<Rc<Flow>>,
-    /// Streams that found the output full, or no credit.
-    pub(super) crowded: Vec<Rc<Flow>>,
-    pub(super) starved: Vec<Rc<Flow>>,
+    pub(super) outlet: Outlet,
+    /// How often something was put into the output since it was last sent.
+    unsent: usize,
+    /// How many bytes were, since the driver had its turn.
+    ahead: usize,
+    /// Streams that found the output full, in the order of their turns; and those that found no credit.
+    crowded: VecDeque<Rc<Flow>>,
+    starved: VecDeque<Rc<Flow>>,
 }
 
+/// What streams say is sent at the latest when so many have spoken: the peer, on another core, is at work on it while
+/// the others speak. When all wait for all, two cores do the work of one.
+const WORDS: usize = 4;
+/// How far streams get ahead of the driver, which alone hears of new credit: a thousand that all have their say first
+/// would be out of it before the driver's turn comes.
+const AHEAD: usize = 2 * AT_ONCE;
+/// Streams that are let in at a time when there is room again: together they fill it.
+const ADMITTED: usize = 8;
+
 impl Link {
-    pub(super) fn new(peer: VerifiedPeer, http: Connection<Rc<Flow>>) -> Rc<Self> {
+    pub(super) fn new(
+        peer: VerifiedPeer,
+        tcp: TcpStream,
+        records: Records,
+        http: Connection<Rc<Flow>>,
+    ) -> Rc<Self> {
+        let (crowded, starved) = (VecDeque::new(), VecDeque::new());
         Rc::new(Self {
             peer,
             load: Load::new(),
-            core: RefCell::new(Core { http, crowded: Vec::new(), starved: Vec::new() }),
+            tcp,
+            core: RefCell::new(Core {
+                http,
+                outlet: Outlet::new(records),
+                unsent: 0,
+                ahead: 0,
+                crowded,
+                starved,
+            }),
             driver: RefCell::default(),
             fault: RefCell::default(),
             is_leaving: Cell::new(false),
         })
     }
 
-    /// Lets `act` change what is to be sent, and has it sent once the tasks that are due have had their say.
+    /// Lets `act` change what is to be sent, and has it sent once the tasks that are due have had their say, or enough of
+    /// them.
     pub(super) fn send<R>(&self, act: impl FnOnce(&mut Connection<Rc<Flow>>) -> R) -> R {
-        let http = &mut self.core.borrow_mut().http;
-        let result = act(http);
-        if !http.output().is_empty() {
-            self.wake_driver();
+        let (result, is_much) = {
+            let Core { http, unsent, ahead, .. } = &mut *self.core.borrow_mut();
+            let before = http.output().len();
+            let result = act(http);
+            let put = http.output().len() - before;
+            *unsent += usize::from(put > 0);
+            *ahead += put;
+            (result, *unsent >= WORDS && *ahead < AHEAD)
+        };
+        self.wake_driver_if_due();
+        if is_much {
+            self.flush();
         }
         result
+    }
+
+    /// The driver's turn: streams may get ahead of it again.
+    pub(super) fn catch_up(&self) {
+        self.core.borrow_mut().ahead = 0;
+    }
+
+    /// Sends what there is to be sent, as far as the socket takes it. The driver waits for it where it is blocked.
+    pub(super) fn flush(&self) -> Flushed {
+        let flushed = {
+            let Core { http, outlet, unsent, .. } = &mut *self.core.borrow_mut();
+            *unsent = 0;
+            outlet.flush(http, &self.tcp)
+        };
+        self.admit();
+        flushed
     }
 
     pub(super) fn ask<R>(&self, act: impl FnOnce(&Connection<Rc<Flow>>) -> R) -> R {
@@ -67,17 +125,25 @@ impl Link {
 
     /// How many bytes a stream may put into the output now; none has it woken when there may be more.
     pub(super) fn room(&self, id: StreamId, flow: &Rc<Flow>) -> usize {
-        let Core { http, crowded, starved } = &mut *self.core.borrow_mut();
-        let output = http.output();
-        arena::equip(output);
-        let free = AT_ONCE.saturating_sub(output.len());
+        if self.free() == 0 && self.core.borrow().ahead < AHEAD {
+            self.flush();
+        }
+        let free = self.free();
+        let Core { http, crowded, starved, .. } = &mut *self.core.borrow_mut();
         let credit = http.credit(id);
         if free == 0 {
             enlist(crowded, flow, &flow.is_crowded);
-        } else if credit == 0 {
+        } else if credit == 0 && http.is_starved() {
             enlist(starved, flow, &flow.is_starved);
         }
         free.min(credit)
+    }
+
+    fn free(&self) -> usize {
+        let mut core = self.core.borrow_mut();
+        let output = core.http.output();
+        arena::equip(output);
+        AT_ONCE.saturating_sub(output.len())
     }
 
     /// Has the task that polls be woken when there is something to send.
@@ -91,34 +157,58 @@ impl Link {
         }
     }
 
+    pub(super) fn wake_driver_if_due(&self) {
+        let is_due = {
+            let Core { http, outlet, .. } = &mut *self.core.borrow_mut();
+            !http.output().is_empty() || outlet.records.is_owing()
+        };
+        if is_due {
+            self.wake_driver();
+        }
+    }
+
     /// Why the tunnel is over; none while it is not.
     pub(super) fn fault(&self) -> Option<Failure> {
         self.fault.borrow().clone()
     }
 
-    /// There is room in the output again.
-    pub(super) fn wake_crowded(&self) {
-        for flow in self.take(|core| &mut core.crowded) {
+    /// Lets in whose turn it is, where there is room in the output. They may have nothing to say any more: as long as
+    /// somebody waits, the driver comes by again.
+    fn admit(&self) {
+        let admitted = {
+            let Core { http, crowded, .. } = &mut *self.core.borrow_mut();
+            if crowded.is_empty() || http.output().len() >= AT_ONCE {
+                return;
+            }
+            let admitted: Vec<_> = crowded.drain(..crowded.len().min(ADMITTED)).collect();
+            admitted
+        };
+        for flow in admitted {
             flow.is_crowded.set(false);
             flow.wake();
         }
+        self.wake_driver();
     }
 
     /// The tunnel has credit again.
     pub(super) fn wake_starved(&self) {
-        for flow in self.take(|core| &mut core.starved) {
+        let starved = mem::take(&mut self.core.borrow_mut().starved);
+        for flow in starved {
             flow.is_starved.set(false);
             flow.wake();
         }
     }
 
-    fn take(&self, list: impl FnOnce(&mut Core) -> &mut Vec<Rc<Flow>>) -> Vec<Rc<Flow>> {
-        mem::take(list(&mut self.core.borrow_mut()))
+    pub(super) fn wake_all(&self) {
+        let core = self.core.borrow();
+        for flow in core.http.ids().filter_map(|id| core.http.get(id)) {
+            flow.wake();
+        }
     }
 
     /// A stream is over: nobody waits for it.
     pub(super) fn forget(&self, id: StreamId, flow: &Rc<Flow>) {
-        let Core { http, crowded, starved } = &mut *self.core.borrow_mut();
+        let Core { http, crowded, starved, .. } = &mut *self.core.borrow_mut();
         http.forget(id);
         if http.is_finished() || !http.output().is_empty() {
             self.wake_driver();
@@ -134,32 +224,81 @@ impl Link {
     pub(super) fn end(&self, failure: Failure) {
         self.is_leaving.set(true);
         self.fault.borrow_mut().get_or_insert(failure);
-        let core = self.core.borrow();
-        for id in core.http.ids() {
-            if let Some(flow) = core.http.get(id) {
-                flow.wake();
-            }
-        }
+        self.wake_all();
     }
 }
 
 /// However often a stream finds nothing, it is woken once.
-fn enlist(list: &mut Vec<Rc<Flow>>, flow: &Rc<Flow>, is_in: &Cell<bool>) {
+fn enlist(list: &mut VecDeque<Rc<Flow>>, flow: &Rc<Flow>, is_in: &Cell<bool>) {
     if !is_in.replace(true) {
-        list.push(Rc::clone(flow));
+        list.push_back(Rc::clone(flow));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{future::poll_fn, task::Poll};
+
+    use culvert_http2::Request;
+    use tokio::io::AsyncReadExt;
+
+    use super::{
+        super::{
+            super::{records::tests, tests::fixture::soon},
+            LIMITS,
+            driver::Driver,
+        },
+        *,
+    };
 
     #[test]
     fn a_stream_that_finds_nothing_again_and_again_waits_once() {
-        let (mut list, flow) = (Vec::new(), Rc::<Flow>::default());
+        let (mut list, flow) = (VecDeque::new(), Rc::<Flow>::default());
         for _ in 0..3 {
             enlist(&mut list, &flow, &flow.is_starved);
         }
         assert_eq!((list.len(), flow.is_starved.get(), flow.is_crowded.get()), (1, true, false));
+    }
+
+    #[tokio::test]
+    async fn much_is_sent_before_the_driver_has_its_turn() {
+        let (session, _peer) = tests::accepted().await;
+        let (link, _driver) = Driver::new(session, Connection::server(LIMITS));
+        soon(link.tcp.writable()).await.unwrap();
+        let words: Vec<bool> = (0..WORDS)
+            .map(|_| {
+                link.send(|http| http.output().extend(b"words"));
+                link.core.borrow_mut().http.output().is_empty()
+            })
+            .collect();
+        assert_eq!(words, [false, false, false, true]);
+    }
+
+    #[tokio::test]
+    async fn all_who_found_the_output_full_have_their_turn_though_none_has_anything_to_say() {
+        let (session, mut peer) = tests::accepted().await;
+        let (link, mut driver) = Driver::new(session, Connection::client(LIMITS));
+        let flows: Vec<_> = (0..3 * ADMITTED).map(|_| Rc::<Flow>::default()).collect();
+        let request = Request { authority: "10.0.0.7:80", headers: &[] };
+        let open = |flow| link.send(|http| http.connect(&request, Rc::clone(flow))).unwrap();
+        let ids: Vec<_> = flows.iter().map(open).collect();
+        let fill = || link.core.borrow_mut().http.output().extend(&vec![0; AT_ONCE]);
+        fill();
+        while link.flush() == Flushed::All {
+            fill();
+        }
+        fill();
+        for (id, flow) in ids.into_iter().zip(&flows) {
+            assert_eq!(link.room(id, flow), 0);
+        }
+        let crowded = || flows.iter().filter(|flow| flow.is_crowded.get()).count();
+        assert_eq!(crowded(), flows.len());
+        let read = tokio::spawn(async move { peer.read_to_end(&mut Vec::new()).await });
+        let emptied = poll_fn(|cx| {
+            assert!(driver.poll(cx, &mut |_| {}).is_pending());
+            if crowded() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        soon(emptied).await;
+        read.abort();
     }
 }

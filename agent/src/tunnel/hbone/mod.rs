@@ -8,6 +8,7 @@ mod flow;
 pub(crate) mod headers;
 mod link;
 mod load;
+mod outlet;
 mod pool;
 mod server;
 mod socket;

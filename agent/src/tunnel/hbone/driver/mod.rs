@@ -4,7 +4,6 @@
 //! what arrives.
 
 mod receive;
-mod send;
 
 use std::{
     io, mem,
@@ -12,33 +11,24 @@ use std::{
     task::{Context, Poll},
 };
 
-use culvert_http2::{Buffer, Connection, Head, StreamId};
+use culvert_http2::{Connection, Head, StreamId};
 use culvert_policy::Reason;
-use tokio::net::TcpStream;
 
 use super::{
-    super::{
-        failure::Failure,
-        records::{Records, Session},
-    },
+    super::{failure::Failure, records::Session},
     flow::Flow,
     link::Link,
+    outlet::Flushed,
 };
 use receive::Read;
 
 /// To be polled for as long as the tunnel lives.
 pub(super) struct Driver {
     link: Rc<Link>,
-    tcp: TcpStream,
-    records: Records,
     /// What came with the end of the handshake.
     arrived: Vec<u8>,
     /// The beginning of a record whose rest has yet to come.
     partial: Vec<u8>,
-    sealed: Buffer,
-    /// Why nothing can be sent any more. What the peer said before may explain it, so it is read first.
-    unsent: Option<io::Error>,
-    has_closed: bool,
 }
 
 /// What a driver has others do.
@@ -50,22 +40,13 @@ pub(super) enum News {
 }
 
 /// Turns of reading before the worker's other tasks have theirs.
-const TURNS: usize = 8;
+const TURNS: usize = 4;
 
 impl Driver {
     pub(super) fn new(session: Session, http: Connection<Rc<Flow>>) -> (Rc<Link>, Self) {
         let Session { tcp, records, peer, arrived } = session;
-        let link = Link::new(peer, http);
-        let driver = Self {
-            link: Rc::clone(&link),
-            tcp,
-            records,
-            arrived,
-            partial: Vec::new(),
-            sealed: Buffer::default(),
-            unsent: None,
-            has_closed: false,
-        };
+        let link = Link::new(peer, tcp, records, http);
+        let driver = Self { link: Rc::clone(&link), arrived, partial: Vec::new() };
         (link, driver)
     }
 
@@ -102,7 +83,7 @@ impl Driver {
             if self.is_finished() {
                 return Ok(true);
             }
-            let Poll::Ready(ready) = self.tcp.poll_read_ready(cx) else { return Ok(false) };
+            let Poll::Ready(ready) = self.link.tcp.poll_read_ready(cx) else { return Ok(false) };
             ready.map_err(|error| self.broken(error))?;
             if self.read(news)? == Read::End {
                 return self.ended();
@@ -112,17 +93,31 @@ impl Driver {
         Ok(false)
     }
 
-    fn is_finished(&mut self) -> bool {
-        self.has_closed && self.sealed.is_empty()
+    /// Sends what there is to be sent, as far as the socket takes it.
+    fn flush(&self, cx: &mut Context<'_>) {
+        self.link.catch_up();
+        while self.link.flush() == Flushed::Blocked {
+            if !matches!(self.link.tcp.poll_write_ready(cx), Poll::Ready(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.link.core.borrow().outlet.is_finished()
+    }
+
+    fn unsent(&self) -> Option<io::Error> {
+        self.link.core.borrow_mut().outlet.take_error()
     }
 
     /// What was to be sent and cannot be says less than what was received.
-    fn broken(&mut self, error: io::Error) -> Failure {
-        Failure::in_transit(&self.unsent.take().unwrap_or(error))
+    fn broken(&self, error: io::Error) -> Failure {
+        Failure::in_transit(&self.unsent().unwrap_or(error))
     }
 
-    fn ended(&mut self) -> Result<bool, Failure> {
-        match self.unsent.take() {
+    fn ended(&self) -> Result<bool, Failure> {
+        match self.unsent() {
             Some(error) => Err(Failure::in_transit(&error)),
             None => Ok(true),
         }
@@ -153,12 +148,12 @@ mod tests {
     async fn what_is_owed_on_a_broken_connection_is_not_tried_for_ever() {
         let (session, mut peer) = tests::accepted().await;
         let (_link, mut driver) = Driver::new(session, Connection::server(LIMITS));
-        driver.unsent = Some(io::ErrorKind::BrokenPipe.into());
+        driver.link.core.borrow_mut().outlet.give_up(io::ErrorKind::BrokenPipe.into());
         tests::refresh(&mut peer);
         soon(peer.flush()).await.unwrap();
         let owing = poll_fn(|cx| {
             assert!(driver.poll(cx, &mut |_| {}).is_pending());
-            if driver.records.is_owing() { Poll::Ready(()) } else { Poll::Pending }
+            if driver.link.core.borrow().outlet.records.is_owing() { Poll::Ready(()) } else { Poll::Pending }
         });
         soon(owing).await;
         soon(peer.shutdown()).await.unwrap();

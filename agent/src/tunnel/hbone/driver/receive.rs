@@ -35,7 +35,7 @@ impl Driver {
         let mut inbox = arena::lend();
         let have = self.partial.len();
         inbox[..have].copy_from_slice(&self.partial);
-        let received = socket::receive(&self.tcp, &mut inbox[have..]);
+        let received = socket::receive(&self.link.tcp, &mut inbox[have..]);
         let read = match received {
             Ok(0) => self.truncated(),
             Ok(length) => self.take_apart(&mut inbox[..have + length], news),
@@ -48,7 +48,7 @@ impl Driver {
 
     /// Without a word before, that is an end only where nothing was going on.
     fn truncated(&mut self) -> Result<Read, Failure> {
-        match self.unsent.take() {
+        match self.unsent() {
             Some(error) => Err(Failure::in_transit(&error)),
             None if self.link.load.streams() == 0 => Ok(Read::End),
             None => Err(Failure::in_transit(&io::ErrorKind::UnexpectedEof.into())),
@@ -65,7 +65,8 @@ impl Driver {
         while let Some(length) = self.whole_record(bytes)? {
             let (record, rest) = mem::take(&mut bytes).split_at_mut(length);
             bytes = rest;
-            match self.records.open(record) {
+            let opened = self.link.core.borrow_mut().outlet.records.open(record);
+            match opened {
                 Ok(Content::Data(frames)) => self.frames(frames, &mut delivery, news)?,
                 Ok(Content::Nothing) => {}
                 Ok(Content::End) => {
@@ -77,10 +78,8 @@ impl Driver {
         }
         self.deliver(&mut delivery);
         self.partial = bytes.to_vec();
-        if self.records.is_owing() || !self.link.core.borrow_mut().http.output().is_empty() {
-            // After the streams, which may have something to add.
-            self.link.wake_driver();
-        }
+        // After the streams, which may have something to add.
+        self.link.wake_driver_if_due();
         Ok(read)
     }
 
@@ -138,7 +137,8 @@ impl Driver {
     fn heed(&self, event: Event<'_>, news: &mut dyn FnMut(News)) {
         match event {
             Event::Settings => {
-                self.link.wake_starved();
+                // It may be their windows that have grown.
+                self.link.wake_all();
                 news(News::Settled);
             }
             Event::Request { id, request, end } => {
@@ -166,6 +166,18 @@ impl Driver {
             }
             Event::Data { .. } => {}
         }
+    }
+
+    /// Tells the peer what it did wrong, if it still listens.
+    fn complain(&self, error: rustls::Error) -> Failure {
+        self.link.core.borrow_mut().outlet.complain(&error);
+        self.part_with(Failure::in_transit(&io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Sends what is left without waiting: the one it is for is not waited for any more.
+    fn part_with(&self, failure: Failure) -> Failure {
+        self.link.flush();
+        failure
     }
 
     fn tell(&self, id: StreamId, what: impl FnOnce(&Flow)) {
