@@ -87,7 +87,8 @@ impl Measurement<'_> {
     /// The neighbour is there a little longer, so that nothing is measured without it.
     fn beside_bulk(&mut self) -> anyhow::Result<()> {
         let longer = self.seconds + 1;
-        let push = self.site.client("push", Service::Sink, &[format!("--seconds={longer}")]);
+        let _server = self.site.serve(Service::Neighbour)?;
+        let push = self.site.client("push", Service::Neighbour, &[format!("--seconds={longer}")]);
         let bulk = self.site.start(push)?;
         let times = self.timed("round-trip", Service::Echo, &[])?;
         let bulk = bulk.wait(longer)?;

@@ -111,7 +111,7 @@ impl Site {
     /// Starts a service of this row.
     pub(super) fn serve(&self, service: Service) -> anyhow::Result<Background> {
         let address = self.server.address(Family::V4, service.port(self.number));
-        let mut serve = self.server.command(culvert_load());
+        let mut serve = load(&self.server, service);
         serve.arg(service.verb()).arg(address.to_string());
         cpus::on(self.cpus.b, || Background::start(serve, "listening"))
     }
@@ -130,7 +130,7 @@ impl Site {
 
     /// A client of one of our services, which prints one JSON object.
     pub(super) fn client(&self, verb: &str, service: Service, flags: &[String]) -> Command {
-        let mut client = self.client.command(culvert_load());
+        let mut client = load(&self.client, service);
         client.arg(verb).arg(self.address(service).to_string()).args(flags);
         client
     }
@@ -159,6 +159,12 @@ impl Site {
     pub(super) fn hold(&self, client: Command, word: &'static str) -> anyhow::Result<Background> {
         cpus::on(self.cpus.a, || Background::start(client, word))
     }
+}
+
+fn load(pod: &Pod, service: Service) -> Command {
+    let mut nice = pod.command("nice");
+    nice.args(["-n", service.niceness()]).arg(culvert_load());
+    nice
 }
 
 /// What a process opens beside its connections.
