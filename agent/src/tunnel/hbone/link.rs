@@ -41,7 +41,7 @@ pub(super) struct Core {
     pub(super) http: Connection<Rc<Flow>>,
     pub(super) outlet: Outlet,
     /// How often something was put into the output since it was last sent.
-    unsent: usize,
+    words: usize,
     /// How many bytes were, since the driver had its turn.
     ahead: usize,
     /// Streams that found the output full, in the order of their turns; and those that found no credit.
@@ -73,7 +73,7 @@ impl Link {
             core: RefCell::new(Core {
                 http,
                 outlet: Outlet::new(records),
-                unsent: 0,
+                words: 0,
                 ahead: 0,
                 crowded,
                 starved,
@@ -88,13 +88,13 @@ impl Link {
     /// them.
     pub(super) fn send<R>(&self, act: impl FnOnce(&mut Connection<Rc<Flow>>) -> R) -> R {
         let (result, is_much) = {
-            let Core { http, unsent, ahead, .. } = &mut *self.core.borrow_mut();
+            let Core { http, words, ahead, .. } = &mut *self.core.borrow_mut();
             let before = http.output().len();
             let result = act(http);
             let put = http.output().len() - before;
-            *unsent += usize::from(put > 0);
+            *words += usize::from(put > 0);
             *ahead += put;
-            (result, *unsent >= WORDS && *ahead < AHEAD)
+            (result, *words >= WORDS && *ahead < AHEAD)
         };
         self.wake_driver_if_due();
         if is_much {
@@ -111,8 +111,8 @@ impl Link {
     /// Sends what there is to be sent, as far as the socket takes it. The driver waits for it where it is blocked.
     pub(super) fn flush(&self) -> Flushed {
         let flushed = {
-            let Core { http, outlet, unsent, .. } = &mut *self.core.borrow_mut();
-            *unsent = 0;
+            let Core { http, outlet, words, .. } = &mut *self.core.borrow_mut();
+            *words = 0;
             outlet.flush(http, &self.tcp)
         };
         self.admit();
@@ -180,8 +180,8 @@ impl Link {
             if crowded.is_empty() || http.output().len() >= AT_ONCE {
                 return;
             }
-            let admitted: Vec<_> = crowded.drain(..crowded.len().min(ADMITTED)).collect();
-            admitted
+            let turns = crowded.len().min(ADMITTED);
+            crowded.drain(..turns).collect::<Vec<_>>()
         };
         for flow in admitted {
             flow.is_crowded.set(false);
@@ -199,6 +199,7 @@ impl Link {
         }
     }
 
+    /// There is news for every stream.
     pub(super) fn wake_all(&self) {
         let core = self.core.borrow();
         for flow in core.http.ids().filter_map(|id| core.http.get(id)) {

@@ -107,17 +107,17 @@ impl Driver {
         self.link.core.borrow().outlet.is_finished()
     }
 
-    fn unsent(&self) -> Option<io::Error> {
+    fn send_error(&self) -> Option<io::Error> {
         self.link.core.borrow_mut().outlet.take_error()
     }
 
     /// What was to be sent and cannot be says less than what was received.
     fn broken(&self, error: io::Error) -> Failure {
-        Failure::in_transit(&self.unsent().unwrap_or(error))
+        Failure::in_transit(&self.send_error().unwrap_or(error))
     }
 
     fn ended(&self) -> Result<bool, Failure> {
-        match self.unsent() {
+        match self.send_error() {
             Some(error) => Err(Failure::in_transit(&error)),
             None => Ok(true),
         }

@@ -48,7 +48,7 @@ impl Driver {
 
     /// Without a word before, that is an end only where nothing was going on.
     fn truncated(&mut self) -> Result<Read, Failure> {
-        match self.unsent() {
+        match self.send_error() {
             Some(error) => Err(Failure::in_transit(&error)),
             None if self.link.load.streams() == 0 => Ok(Read::End),
             None => Err(Failure::in_transit(&io::ErrorKind::UnexpectedEof.into())),
