@@ -1,14 +1,17 @@
-//! sockops: files the origin of a captured connection, and tells of those that the kernel left alone when they end.
+//! sockops: files the origin of a captured connection, keeps what waits in the kernel for the agent small, and tells of
+//! those connections that the kernel left alone when they end.
 
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
         BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
     },
-    helpers::generated::bpf_ktime_get_ns,
+    helpers::generated::{bpf_getsockopt, bpf_ktime_get_ns, bpf_setsockopt},
     programs::SockOpsContext,
 };
-use culvert_abi::{Direction, Ends, Event, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress};
+use culvert_abi::{
+    Direction, Ends, Event, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress, UNSENT_MARK,
+};
 
 use crate::{
     context::{address_of_family, netns_cookie},
@@ -37,6 +40,7 @@ fn connecting(ctx: &SockOpsContext) {
     // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find, and a `STRICT`
     // port a probe that is not on file.
     if flow.kind == FlowKind::Captured as u32 {
+        limit_unsent(ctx);
         let _ = ORIGINS.insert(FlowKey::new(netns_cookie(ctx), local(ctx)), flow.origin, 0);
     } else if flow.kind == FlowKind::Probe as u32 && PROBES.insert(called(ctx), 1, 0).is_ok() {
         tell_end(ctx);
@@ -48,7 +52,11 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
     let netns = netns_cookie(ctx);
     // SAFETY: the agent replaces entries whole.
     let Some(pod) = (unsafe { PODS.get(netns) }) else { return };
-    if !is_plaintext(ctx, netns, pod, direction) {
+    // SAFETY: the agent writes an entry before the connection exists and removes it after.
+    if direction == Direction::Inbound && unsafe { CLIENTS.get(FlowKey::new(netns, remote(ctx))) }.is_some() {
+        return limit_unsent(ctx);
+    }
+    if !is_plaintext(ctx, pod, direction) {
         return;
     }
     // SAFETY: an entry is one word.
@@ -66,6 +74,26 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
     }
 }
 
+/// Within a pod a segment is 64 KiB, and a sender gets room for twenty of them at the least, with BBR for thirty (linux
+/// `tcp_sndbuf_expand`): a thousand captured uploads held 1.8 GB, so that the kernel ran out (`tcp_mem`), dropped what
+/// the loopback carries, and had them wait for timers for up to a minute. An application that has chosen a mark keeps it.
+#[inline(always)]
+fn limit_unsent(ctx: &SockOpsContext) {
+    let (socket, length) = (ctx.ops.cast(), size_of::<u32>() as i32);
+    let (mut chosen, mut mark) = (0u32, UNSENT_MARK);
+    // SAFETY: the helpers take the hook's own context, and a place for one word each.
+    unsafe {
+        let known = bpf_getsockopt(socket, SOL_TCP, TCP_NOTSENT_LOWAT, (&raw mut chosen).cast(), length) == 0;
+        if known && chosen == 0 {
+            bpf_setsockopt(socket, SOL_TCP, TCP_NOTSENT_LOWAT, (&raw mut mark).cast(), length);
+        }
+    }
+}
+
+/// linux/tcp.h.
+const SOL_TCP: i32 = 6;
+const TCP_NOTSENT_LOWAT: i32 = 25;
+
 /// Has the kernel call when the connection ends.
 #[inline(always)]
 fn tell_end(ctx: &SockOpsContext) {
@@ -74,7 +102,7 @@ fn tell_end(ctx: &SockOpsContext) {
 
 /// Whether the connection crosses the pod's border without the agent's doing.
 #[inline(always)]
-fn is_plaintext(ctx: &SockOpsContext, netns: u64, pod: &Pod, direction: Direction) -> bool {
+fn is_plaintext(ctx: &SockOpsContext, pod: &Pod, direction: Direction) -> bool {
     let (local, remote) = (local(ctx), remote(ctx));
     if remote.address.is_loopback() {
         return false;
@@ -82,9 +110,7 @@ fn is_plaintext(ctx: &SockOpsContext, netns: u64, pod: &Pod, direction: Directio
     if pod.owns(remote.address) || FLOWS.get(ctx).is_some_and(|flow| flow.kind != 0) {
         return false;
     }
-    // SAFETY: the agent writes an entry before the connection exists and removes it after.
-    let tunnelled = || unsafe { CLIENTS.get(FlowKey::new(netns, remote)).is_some() };
-    direction == Direction::Outbound || (local.port != HBONE_PORT && !tunnelled())
+    direction == Direction::Outbound || local.port != HBONE_PORT
 }
 
 #[inline(always)]

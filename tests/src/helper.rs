@@ -63,13 +63,16 @@ fn answer(channel: BorrowedFd<'_>, request: &Request) -> io::Result<()> {
 
 fn make(request: &Request) -> io::Result<Socket> {
     match request {
-        Request::Connect { to, bind } => connect(*to, *bind),
+        Request::Connect { to, bind, unsent_mark } => connect(*to, *bind, *unsent_mark),
         Request::Listen { at, dual_stack } => listen(*at, *dual_stack),
     }
 }
 
-fn connect(to: SocketAddr, bind: Option<SocketAddr>) -> io::Result<Socket> {
+fn connect(to: SocketAddr, bind: Option<SocketAddr>, unsent_mark: Option<u32>) -> io::Result<Socket> {
     let socket = socket(to)?;
+    if let Some(bytes) = unsent_mark {
+        socket.set_tcp_notsent_lowat(bytes)?;
+    }
     if let Some(address) = bind {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;

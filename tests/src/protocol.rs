@@ -22,6 +22,8 @@ pub(crate) enum Request {
         to: SocketAddr,
         /// Bind to it first.
         bind: Option<SocketAddr>,
+        /// Its `TCP_NOTSENT_LOWAT`.
+        unsent_mark: Option<u32>,
     },
     /// One that listens.
     Listen {

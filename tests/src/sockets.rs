@@ -28,6 +28,8 @@ pub struct SocketSpec {
     pub bind: Option<SocketAddr>,
     /// Use an `AF_INET6` socket for an IPv4 address, which is then written as `::ffff:a.b.c.d`.
     pub mapped: bool,
+    /// How many bytes the kernel may hold that are not under way yet (`TCP_NOTSENT_LOWAT`).
+    pub unsent_mark: Option<u32>,
 }
 
 /// The process that lives in a pod and makes its sockets.
@@ -76,7 +78,7 @@ impl Helper {
     pub(crate) fn start_connect(&self, to: SocketAddr, spec: SocketSpec) -> io::Result<Socket> {
         let to = if spec.mapped { mapped(to) } else { to };
         let bind = spec.bind.map(|address| if spec.mapped { mapped(address) } else { address });
-        self.ask(&Request::Connect { to, bind })
+        self.ask(&Request::Connect { to, bind, unsent_mark: spec.unsent_mark })
     }
 
     /// Listens at an address.

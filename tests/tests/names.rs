@@ -34,7 +34,10 @@ fn a_mapped_address_stays_mapped() {
     let bound = pair.client.address(Family::V4, 4321);
     for (bind, dual) in [(None, false), (None, true), (Some(bound), true)] {
         let (asked, listener) = listen(&pair.server, Family::V4, dual);
-        let client = pair.client.connect_as(asked, SocketSpec { bind, mapped: true }).unwrap();
+        let client = pair
+            .client
+            .connect_as(asked, SocketSpec { bind, mapped: true, ..SocketSpec::default() })
+            .unwrap();
         let own = mapped(pair.client.ip(Family::V4));
         let source = are_named(&client, &listener, SocketAddr::new(mapped(asked.ip()), asked.port()), own);
         assert!(bind.is_none_or(|bound| source == bound), "{source}");
@@ -51,7 +54,7 @@ fn a_bound_socket_has_the_name_of_the_pod() {
         for (bind, port) in [(own, 4322), (own, 0), (loopback(family), 4323), (loopback(family), 0)] {
             let (asked, listener) = listen(&pair.server, family, false);
             let bind = Some(SocketAddr::new(bind, port));
-            let client = pair.client.connect_as(asked, SocketSpec { bind, mapped: false }).unwrap();
+            let client = pair.client.connect_as(asked, SocketSpec { bind, ..SocketSpec::default() }).unwrap();
             let source = are_named(&client, &listener, asked, own);
             assert!(port == 0 || source.port() == port, "{source}");
             drop(client);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use culvert_testbed::{DEADLINE, Family, Pair, pattern};
+use culvert_testbed::{DEADLINE, Family, Pair, Pod, SocketSpec, pattern};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::SockRef;
 
@@ -139,6 +139,50 @@ fn a_reader_that_stalls_holds_its_writer_up_and_loses_nothing() {
             }
             expect(reader, held);
         }
+    }
+}
+
+/// Segments within a pod are of 64 KiB, by which the kernel measures what it takes of a sender.
+#[test]
+fn little_waits_in_the_kernel_for_an_agent_that_has_to_wait() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let (client, server) = pair.connect(family, 80).unwrap();
+        for (writer, reader, pod) in [(&client, &server, &pair.client), (&server, &client, &pair.server)] {
+            let held = fill(writer);
+            let queued = queued(pod);
+            assert!(queued < MIB, "{queued} of {held} bytes wait between the application and the agent");
+            expect(reader, held);
+        }
+    }
+}
+
+/// Bytes that the kernel holds in the pod, but for those of tunnels.
+fn queued(pod: &Pod) -> u64 {
+    let others = "sport != :15008 and dport != :15008";
+    let output = pod.command("ss").args(["-Htn", "state", "established", others]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let both = text.lines().flat_map(|line| line.split_whitespace().take(2));
+    both.map(|bytes| bytes.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn an_application_keeps_the_mark_that_it_has_chosen_for_what_is_unsent() {
+    let pair = Pair::start().unwrap();
+    for family in Family::ALL {
+        let address = pair.server.address(family, 80);
+        let listener = pair.server.listen(address).unwrap();
+        let mark = |from: &Pod, unsent_mark| {
+            let spec = SocketSpec { unsent_mark, ..SocketSpec::default() };
+            let asking = from.connect_as(address, spec).unwrap();
+            let (answering, _) = listener.accept().unwrap();
+            [asking, answering].map(|socket| SockRef::from(&socket).tcp_notsent_lowat().unwrap())
+        };
+        let ours = 64 * 1024;
+        assert_eq!(mark(&pair.client, None), [ours, ours]);
+        assert_eq!(mark(&pair.client, Some(7000)), [7000, ours]);
+        // What a pod says to itself is none of ours.
+        assert_eq!(mark(&pair.server, None), [0, 0]);
     }
 }
 

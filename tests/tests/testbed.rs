@@ -60,7 +60,7 @@ fn sockets_are_made_as_asked() {
     let Pair { client, server, machine: _machine, .. } = pair().unwrap();
     let listener = server.listen_dual(80).unwrap();
     let bind = Some(client.address(Family::V4, 4321));
-    let spec = SocketSpec { bind, mapped: true };
+    let spec = SocketSpec { bind, mapped: true, ..SocketSpec::default() };
     let (sent, received) = exchange(&client, server.address(Family::V4, 80), spec, &listener).unwrap();
     assert_eq!(sent.peer_addr().unwrap(), "[::ffff:10.2.0.2]:80".parse().unwrap());
     assert_eq!(received.peer_addr().unwrap(), "[::ffff:10.1.0.2]:4321".parse().unwrap());

@@ -10,7 +10,7 @@ use culvert_policy::Reason;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{failure::Failure, stock::Stock};
+use super::{failure::Failure, leg, stock::Stock};
 use crate::sys;
 
 /// Connects to a peer of the pod that has `addresses`, from the one of the same family.
@@ -43,6 +43,7 @@ pub(super) fn app_socket(sockets: &Stock, from: IpAddr) -> io::Result<(Socket, S
     let socket = sockets.take(Domain::for_address(wanted))?;
     socket.bind(&wanted.into())?;
     socket.set_tcp_nodelay(true)?;
+    leg::keep_short(&SockRef::from(&socket))?;
     let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((socket, bound))
 }

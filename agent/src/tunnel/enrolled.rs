@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Decide, Kernel, Pod, hbone::Pool, inbound, outbound, steered, stock::Stock, tasks::Tasks};
+use super::{Decide, Kernel, Pod, hbone::Pool, inbound, leg, outbound, steered, stock::Stock, tasks::Tasks};
 use crate::{
     cluster::PodRef,
     identity::{Originator, Workload},
@@ -95,6 +95,9 @@ impl Enrolled {
             listeners: Tasks::new(),
             phase: watch::Sender::new(Phase::Serving),
         });
+        for listener in &outbound {
+            leg::keep_short(&SockRef::from(listener))?;
+        }
         enrolled.listen(outbound, outbound::accepted);
         enrolled.listen(inbound, inbound::accepted);
         enrolled.listen(steered, steered::accepted);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
+use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
 use super::{
@@ -36,6 +37,15 @@ pub(super) trait Leg {
     /// Breaks off in both directions.
     fn reset(&mut self);
 }
+
+/// Keeps the queue between an application and the agent short, for a socket or for those that a listener will accept: no
+/// way has to be filled within a pod, and what was written lately is still in the cache.
+pub(super) fn keep_short(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_recv_buffer_size(QUEUE)
+}
+
+/// In bytes; the kernel doubles it (socket(7), `SO_RCVBUF`).
+const QUEUE: usize = 128 * 1024;
 
 /// Why a leg carries no more.
 #[derive(Clone, Debug)]
@@ -89,7 +99,7 @@ impl Tcp {
     /// Tells the other side that nothing more comes.
     pub(super) fn finish(&mut self) -> Result<(), Broken> {
         self.sent_all = true;
-        socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write).map_err(reset)
+        SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write).map_err(reset)
     }
 
     /// Has it end with a FIN although the other side may send more, which then meets a RST: as a socket is closed.
@@ -156,7 +166,7 @@ impl Drop for Tcp {
     fn drop(&mut self) {
         if self.received_all && self.sent_all {
             // The socket is closed next, in any case.
-            let _ = socket2::SockRef::from(&*self.stream).set_linger(None);
+            let _ = SockRef::from(&*self.stream).set_linger(None);
         }
     }
 }

@@ -29,7 +29,7 @@ fn plaintext_that_became_illegal_is_closed_and_nothing_else_is_touched() {
     let mut illegal = open(&cluster, 80);
     let mut mapped = {
         let asked = cluster.server.address(Family::V4, 80);
-        cluster.legacy.connect_as(asked, SocketSpec { bind: None, mapped: true }).unwrap()
+        cluster.legacy.connect_as(asked, SocketSpec { mapped: true, ..SocketSpec::default() }).unwrap()
     };
     exchange(&mut mapped).unwrap();
     let mut legal: Vec<TcpStream> = open(&cluster, 8080).into();

@@ -49,7 +49,7 @@ fn a_port_that_a_probe_has_left_is_no_longer_the_kubelets() {
         // Without TIME_WAIT, so that the port is free.
         SockRef::from(&probe).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(probe);
-        let refused = other.connect_as(asked, SocketSpec { bind, mapped: false }).unwrap_err();
+        let refused = other.connect_as(asked, SocketSpec { bind, ..SocketSpec::default() }).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     }
 }
@@ -66,7 +66,7 @@ fn a_pod_that_forges_the_nodes_address_is_refused() {
         let add = ["address", "add", &node.to_string(), "dev", "lo"];
         assert!(pod.command("ip").args(add).args(own).status().unwrap().success());
         let bind = Some(SocketAddr::new(node, 0));
-        let forged = pod.start_connect(asked, SocketSpec { bind, mapped: false }).unwrap();
+        let forged = pod.start_connect(asked, SocketSpec { bind, ..SocketSpec::default() }).unwrap();
         // What comes later is answered, and so what came before was judged.
         ask(&cluster.b, asked).unwrap();
         assert_eq!(echo.connections_of(node), 1, "the forged connection reached the application");
