@@ -12,9 +12,10 @@ use super::{
     service::Service,
 };
 
-/// Beside a direct connection: one that the kernel lets pass, one through two agents, and one through two sidecars.
+/// Beside a direct connection: one that the kernel lets pass, one through two agents, one through
+/// two relays, and one through two sidecars.
 pub(super) const PLAN: Plan = Plan {
-    rows: &[Row::Direct, Row::Passthrough, Row::Mtls, Row::Envoy],
+    rows: &[Row::Direct, Row::Passthrough, Row::Mtls, Row::Relay, Row::Envoy],
     figures: &Figure::COST,
     measure: |row| row.cost(),
 };
@@ -29,9 +30,9 @@ const START: Duration = Duration::from_secs(2);
 
 /// What is done, for a person, and how long it takes.
 pub(super) fn announcement(rounds: u32, seconds: u32) -> String {
-    let total = 4 * rounds * (4 * seconds + OVERHEAD);
+    let total = 5 * rounds * (4 * seconds + OVERHEAD);
     format!(
-        "rounds of direct, passthrough, mtls and envoy: {rounds}\n\
+        "rounds of direct, passthrough, mtls, relay and envoy: {rounds}\n\
          each row: throughput of 1 and of 8 streams, round trips and requests for {seconds} s each, \
          {CONNECTIONS} short connections, {HELD} held\n\
          about {total} s"

@@ -11,7 +11,10 @@ use culvert_testbed::{
     envoy::{Config, Peer, Tls},
 };
 
-use super::cpus::{self, Cpus};
+use super::{
+    cpus::{self, Cpus},
+    hops::Hops,
+};
 
 /// The client's and the server's.
 pub(super) struct Envoys<'s> {
@@ -19,16 +22,6 @@ pub(super) struct Envoys<'s> {
     b: Envoy<'s>,
     /// Where the server's takes mTLS.
     listeners: Vec<SocketAddr>,
-}
-
-/// The way of one service's connections.
-pub(super) struct Hops {
-    /// Where clients dial their sidecar.
-    pub(super) client: SocketAddr,
-    /// Where the server's sidecar takes mTLS.
-    pub(super) server: SocketAddr,
-    /// Where the application listens.
-    pub(super) application: SocketAddr,
 }
 
 impl<'s> Envoys<'s> {

@@ -48,6 +48,11 @@ impl Background {
         }
     }
 
+    /// Its process id.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The line with the word in it, where that is JSON.
     pub(super) fn said(&self) -> anyhow::Result<Value> {
         serde_json::from_str(&self.said).with_context(|| format!("expected JSON: {}", self.said))

@@ -11,12 +11,15 @@ use super::{
     agents::Agents,
     envoys::Envoys,
     process::{self, Memory, TICKS_PER_SECOND},
+    relays::Relays,
 };
 
 /// One at each end.
 pub(super) enum Proxies<'s> {
     /// One on each node.
     Agents(Agents),
+    /// One in each pod.
+    Relays(Relays),
     /// One in each pod.
     Envoys(Envoys<'s>),
 }
@@ -26,6 +29,7 @@ impl Proxies<'_> {
     pub(super) fn processes(&self) -> [u32; 2] {
         match self {
             Self::Agents(agents) => agents.processes(),
+            Self::Relays(relays) => relays.processes(),
             Self::Envoys(envoys) => envoys.processes(),
         }
     }
@@ -63,6 +67,7 @@ impl Proxies<'_> {
         self.settle()?;
         match self {
             Self::Agents(agents) => Ok(agents.tunnelled()),
+            Self::Relays(_) => Ok(false),
             Self::Envoys(envoys) => envoys.encrypted(),
         }
     }

@@ -9,6 +9,8 @@ pub(super) enum Row {
     Passthrough,
     /// Both enrolled.
     Mtls,
+    /// No agent, but in both pods a relay that only copies: what two more processes on the way cost as such.
+    Relay,
     /// No agent, but Envoy in both pods, as sidecars that speak mTLS to each other.
     Envoy,
 }
@@ -18,6 +20,7 @@ pub(super) enum Row {
 pub(super) enum Between {
     Nothing,
     Agents,
+    Relays,
     Envoys,
 }
 
@@ -28,6 +31,7 @@ impl Row {
             Self::Direct => "direct",
             Self::Passthrough => "passthrough",
             Self::Mtls => "mtls",
+            Self::Relay => "relay",
             Self::Envoy => "envoy",
         }
     }
@@ -36,8 +40,14 @@ impl Row {
         match self {
             Self::Direct => Between::Nothing,
             Self::Passthrough | Self::Mtls => Between::Agents,
+            Self::Relay => Between::Relays,
             Self::Envoy => Between::Envoys,
         }
+    }
+
+    /// Whether clients have to dial what carries them.
+    pub(super) const fn is_dialled(self) -> bool {
+        matches!(self.between(), Between::Relays | Between::Envoys)
     }
 
     pub(super) const fn enrols_server(self) -> bool {

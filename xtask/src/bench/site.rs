@@ -10,9 +10,11 @@ use serde_json::Value;
 use super::{
     agents::Agents,
     cpus::{self, Cpus},
-    envoys::{Envoys, Hops},
+    envoys::Envoys,
+    hops::Hops,
     load::{Background, Job, culvert_load},
     proxies::Proxies,
+    relays::Relays,
     row::{Between, Row},
     service::Service,
 };
@@ -64,7 +66,12 @@ impl Site {
         Ok(match self.row.between() {
             Between::Nothing => None,
             Between::Agents => Some(Proxies::Agents(self.start_agents(options)?)),
-            Between::Envoys => Some(Proxies::Envoys(self.start_envoys()?)),
+            Between::Relays => {
+                Some(Proxies::Relays(Relays::start(&self.client, &self.server, self.cpus, &self.hops())?))
+            }
+            Between::Envoys => {
+                Some(Proxies::Envoys(Envoys::start(&self.client, &self.server, self.cpus, &self.hops())?))
+            }
         })
     }
 
@@ -76,13 +83,12 @@ impl Site {
         Ok(agents)
     }
 
-    fn start_envoys(&self) -> anyhow::Result<Envoys<'_>> {
-        let services = Service::ALL.map(|service| Hops {
+    fn hops(&self) -> [Hops; Service::ALL.len()] {
+        Service::ALL.map(|service| Hops {
             client: self.client.address(Family::V4, service.port(self.number)),
             server: self.server.address(Family::V4, service.sidecar_port(self.number)),
             application: self.server.address(Family::V4, service.port(self.number)),
-        });
-        Envoys::start(&self.client, &self.server, self.cpus, &services)
+        })
     }
 
     /// Ends what carried the connections, after a look at whether the row was what it claims to be.
@@ -101,10 +107,7 @@ impl Site {
                 self.a.detach()?;
                 self.b.detach()
             }
-            Proxies::Envoys(envoys) => {
-                drop(envoys);
-                Ok(())
-            }
+            Proxies::Relays(_) | Proxies::Envoys(_) => Ok(()),
         }
     }
 
@@ -118,13 +121,13 @@ impl Site {
 
     /// Where clients dial a service.
     pub(super) fn address(&self, service: Service) -> SocketAddr {
-        let pod = if self.row.between() == Between::Envoys { &self.client } else { &self.server };
+        let pod = if self.row.is_dialled() { &self.client } else { &self.server };
         pod.address(Family::V4, service.port(self.number))
     }
 
     /// Whether one proxy can hold that many connections: each takes two files, but for the tunnel of an agent.
     pub(super) fn can_hold(&self, connections: u32) -> bool {
-        let each = if self.row.between() == Between::Envoys { 2 } else { 1 };
+        let each = if self.row.is_dialled() { 2 } else { 1 };
         self.files > each * u64::from(connections) + SPARE_FILES
     }
 

@@ -1,9 +1,10 @@
-//! The applications of `cargo xtask bench` that no tool of Debian's is: servers, and clients that measure round trips,
+//! The applications of `cargo xtask bench` that no tool of Debian's is: servers, relays, and clients that measure round trips,
 //! requests, throughput and new connections, or hold connections. Each prints one JSON object.
 
 mod alone;
 mod held;
 mod many;
+mod relay;
 mod servers;
 
 use std::{net::SocketAddr, time::Duration};
@@ -44,6 +45,12 @@ enum Command {
     Once {
         /// Where to listen.
         address: SocketAddr,
+    },
+    /// Carry connections on without a look at what they say, until killed.
+    Relay {
+        /// From where to where.
+        #[arg(required = true, value_name = "FROM=TO")]
+        hops: Vec<relay::Hop>,
     },
     /// One message at a time over one connection.
     RoundTrip {
@@ -121,6 +128,7 @@ fn main() -> Result<()> {
         Command::Sink { address } => servers::sink(address),
         Command::Mute { address } => servers::mute(address),
         Command::Once { address } => servers::once(address),
+        Command::Relay { hops } => relay::relay(&hops),
         Command::RoundTrip { address, seconds } => print(&alone::round_trips(address, time(seconds))?),
         Command::Requests { address, connections, seconds } => {
             print(&run(many::requests(address, connections, time(seconds)))?)

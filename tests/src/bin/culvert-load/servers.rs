@@ -52,12 +52,16 @@ pub(crate) fn once(address: SocketAddr) -> Result<()> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = bind(address).await?;
     print(&"listening")?;
     Ok(listener)
 }
 
-async fn accept(listener: &TcpListener) -> Result<TcpStream> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+pub(crate) async fn accept(listener: &TcpListener) -> Result<TcpStream> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok(stream)
