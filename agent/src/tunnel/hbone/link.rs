@@ -55,6 +55,8 @@ const WORDS: usize = 4;
 /// How far streams get ahead of the driver, which alone hears of new credit: a thousand that all have their say first
 /// would be out of it before the driver's turn comes.
 const AHEAD: usize = 2 * AT_ONCE;
+/// With less room than this the output counts as full: it would be filled by small frames, of which each costs a read.
+const WORTH: usize = 16 * 1024;
 /// Streams that are let in at a time when there is room again: together they fill it.
 const ADMITTED: usize = 8;
 
@@ -143,7 +145,7 @@ impl Link {
         let mut core = self.core.borrow_mut();
         let output = core.http.output();
         arena::equip(output);
-        AT_ONCE.saturating_sub(output.len())
+        free(output.len())
     }
 
     /// Has the task that polls be woken when there is something to send.
@@ -177,7 +179,7 @@ impl Link {
     fn admit(&self) {
         let admitted = {
             let Core { http, crowded, .. } = &mut *self.core.borrow_mut();
-            if crowded.is_empty() || http.output().len() >= AT_ONCE {
+            if crowded.is_empty() || free(http.output().len()) == 0 {
                 return;
             }
             let turns = crowded.len().min(ADMITTED);
@@ -229,6 +231,12 @@ impl Link {
     }
 }
 
+/// How much more an output takes that has so much in it.
+const fn free(length: usize) -> usize {
+    let free = AT_ONCE.saturating_sub(length);
+    if free < WORTH { 0 } else { free }
+}
+
 /// However often a stream finds nothing, it is woken once.
 fn enlist(list: &mut VecDeque<Rc<Flow>>, flow: &Rc<Flow>, is_in: &Cell<bool>) {
     if !is_in.replace(true) {
@@ -259,6 +267,11 @@ mod tests {
             enlist(&mut list, &flow, &flow.is_starved);
         }
         assert_eq!((list.len(), flow.is_starved.get(), flow.is_crowded.get()), (1, true, false));
+    }
+
+    #[test]
+    fn an_output_with_little_room_is_full() {
+        assert_eq!([AT_ONCE - WORTH, AT_ONCE - WORTH + 1, AT_ONCE + 9].map(free), [WORTH, 0, 0]);
     }
 
     #[tokio::test]

@@ -242,7 +242,7 @@ impl Carried {
                 (read.as_ref().map_or(0, |length| *length), read)
             })
         })?;
-        *size = next_size(*size, length);
+        *size = next_size(*size, wanted, length);
         Ok(length)
     }
 
@@ -263,11 +263,24 @@ const SMALLEST: usize = 16 * 1024;
 /// Reads before the worker's other connections have their turn.
 const ROUNDS: usize = 4;
 
-/// A flow that fills its reads gets larger ones; one that does not gives the room back.
-fn next_size(size: usize, read: usize) -> usize {
+/// A flow that fills its reads gets larger ones; one that does not gives the room back. How much room there was says
+/// nothing of the flow.
+fn next_size(size: usize, room: usize, read: usize) -> usize {
     match read {
         _ if read == size => (size * 2).min(AT_ONCE),
-        _ if read < size / 4 => (size / 2).max(SMALLEST),
+        _ if read < room / 4 => (size / 2).max(SMALLEST),
         _ => size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_not_taken_for_a_small_one_because_there_was_little_room() {
+        assert_eq!(next_size(AT_ONCE, 1000, 1000), AT_ONCE);
+        assert_eq!(next_size(AT_ONCE, AT_ONCE, 1000), AT_ONCE / 2);
+        assert_eq!(next_size(SMALLEST, SMALLEST, SMALLEST), 2 * SMALLEST);
     }
 }
