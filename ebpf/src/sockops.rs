@@ -76,7 +76,7 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
 
 /// Within a pod a segment is 64 KiB, and a sender gets room for twenty of them at the least, with BBR for thirty (linux
 /// `tcp_sndbuf_expand`): a thousand captured uploads held 1.8 GB, so that the kernel ran out (`tcp_mem`), dropped what
-/// the loopback carries, and had them wait for timers for up to a minute. An application that has chosen a mark keeps it.
+/// the loopback carries, and had them wait for timers, one run for 97 s. An application that has chosen a mark keeps it.
 #[inline(always)]
 fn limit_unsent(ctx: &SockOpsContext) {
     let (socket, length) = (ctx.ops.cast(), size_of::<u32>() as i32);

@@ -12,8 +12,7 @@ use super::{
     service::Service,
 };
 
-/// Beside a direct connection: one that the kernel lets pass, one through two agents, one through
-/// two relays, and one through two sidecars.
+/// Beside a direct connection: one that the kernel lets pass, and those through two agents, two relays, two sidecars.
 pub(super) const PLAN: Plan = Plan {
     rows: &[Row::Direct, Row::Passthrough, Row::Mtls, Row::Relay, Row::Envoy],
     figures: &Figure::COST,

@@ -1,5 +1,5 @@
-//! The applications of `cargo xtask bench` that no tool of Debian's is: servers, relays, and clients that measure round trips,
-//! requests, throughput and new connections, or hold connections. Each prints one JSON object.
+//! The applications of `cargo xtask bench` that no tool of Debian's is: servers, relays, and clients that measure round
+//! trips, requests, throughput and new connections, or hold connections. Each prints one JSON object.
 
 mod alone;
 mod held;
