@@ -8,7 +8,7 @@ use culvert_testbed::{
     DEADLINE, Machine, PodSpec,
     apiserver::{ApiServer, Failure, LoggedRequest, Pace, Target, TokenSpec, Verb},
 };
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, future::join_all};
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec},
     core::v1::{ConfigMap, Namespace, Pod, Secret},
@@ -215,6 +215,23 @@ async fn a_watch_can_be_cut_garbled_expired_and_ended() {
     it.server.end_watches("pods");
     assert!(next(&mut ended).await.starts_with("bookmark"), "clients learn how far they have come");
     assert_eq!(next(&mut ended).await, "end");
+}
+
+#[tokio::test]
+async fn a_watch_that_was_cut_says_nothing_of_what_comes_after() {
+    let it = Asking::start().await;
+    let version = it.server.version().to_string();
+    // So many that the server comes to the last of them after all that has happened.
+    let watches =
+        (0..100).map(async |_| it.pods().watch(&WatchParams::default(), &version).await.unwrap().boxed());
+    let watches = join_all(watches).await;
+    it.server.drop_watches("pods");
+    it.add_pods(&["a"]);
+    it.server.compact();
+    for mut cut in watches {
+        let seen = next(&mut cut).await;
+        assert!(seen.starts_with("broken") || seen == "end", "{seen}");
+    }
 }
 
 #[tokio::test]

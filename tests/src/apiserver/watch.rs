@@ -106,26 +106,35 @@ impl Watch {
             if self.is_over {
                 return None;
             }
-            if let Some(events) = self.catch_up() {
-                return Some(Ok(events));
+            self.catch_up();
+            if self.ready.is_empty() && !self.is_over {
+                self.wait().await;
             }
-            self.wait().await;
         }
     }
 
-    /// The changes that the client does not know yet; none if there are none for it.
-    fn catch_up(&mut self) -> Option<Bytes> {
+    /// Makes ready the changes that the client does not know yet.
+    fn catch_up(&mut self) {
         self.news.borrow_and_update();
         let changes = self.shared.store().changes(self.call.resource, self.seen, EVENTS_PER_PIECE);
-        let changes = match changes {
-            Ok(changes) => changes,
+        // After the look at the store: what happened after a fault must not be told as if it had been before.
+        while let Ok((target, fault)) = self.faults.try_recv() {
+            if target.is(&self.call) {
+                return self.suffer(fault);
+            }
+        }
+        match changes {
+            Ok(changes) => self.tell(&changes),
             Err(error) => {
                 self.is_over = true;
-                return Some(line("ERROR", &error.status()));
+                self.ready.push_back(Ok(line("ERROR", &error.status())));
             }
-        };
+        }
+    }
+
+    fn tell(&mut self, changes: &[Change]) {
         let mut events = BytesMut::new();
-        for change in &changes {
+        for change in changes {
             self.write_event(change, &mut events);
             self.seen = change.version;
         }
@@ -133,7 +142,9 @@ impl Watch {
         if changes.len() == EVENTS_PER_PIECE {
             self.news.mark_changed();
         }
-        (!events.is_empty()).then(|| events.freeze())
+        if !events.is_empty() {
+            self.ready.push_back(Ok(events.freeze()));
+        }
     }
 
     async fn wait(&mut self) {
