@@ -46,12 +46,11 @@ impl Protection {
         let record = &mut out.room(content.len() + OVERHEAD)[..HEADER + length];
         let (header, body) = record.split_at_mut(HEADER);
         header.copy_from_slice(&head(length));
-        let (inner, tag) = body.split_at_mut(content.len() + 1);
-        inner[..content.len()].copy_from_slice(content);
-        inner[content.len()] = kind;
+        let (sealed, rest) = body.split_at_mut(content.len());
         let nonce = self.nonce();
-        let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), inner);
-        tag.copy_from_slice(sealed.map_err(|_| Error::EncryptError)?.as_ref());
+        let result =
+            self.key.seal_out_of_place_scatter(nonce, Aad::from(&*header), content, sealed, &[kind], rest);
+        result.map_err(|_| Error::EncryptError)?;
         out.commit(HEADER + length);
         Ok(())
     }
