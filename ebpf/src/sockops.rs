@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use culvert_abi::{
-    Direction, Ends, Event, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress, UNSENT_MARK,
+    Direction, Ends, Event, Flow, FlowKey, FlowKind, HBONE_PORT, Pod, SocketAddress, UNPACED, UNSENT_MARK,
 };
 
 use crate::{
@@ -40,7 +40,7 @@ fn connecting(ctx: &SockOpsContext) {
     // A full map evicts the oldest entry. The agent refuses a connection whose origin it does not find, and a `STRICT`
     // port a probe that is not on file.
     if flow.kind == FlowKind::Captured as u32 {
-        limit_unsent(ctx);
+        fit_within_pod(ctx);
         let _ = ORIGINS.insert(FlowKey::new(netns_cookie(ctx), local(ctx)), flow.origin, 0);
     } else if flow.kind == FlowKind::Probe as u32 && PROBES.insert(called(ctx), 1, 0).is_ok() {
         tell_end(ctx);
@@ -54,7 +54,7 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
     let Some(pod) = (unsafe { PODS.get(netns) }) else { return };
     // SAFETY: the agent writes an entry before the connection exists and removes it after.
     if direction == Direction::Inbound && unsafe { CLIENTS.get(FlowKey::new(netns, remote(ctx))) }.is_some() {
-        return limit_unsent(ctx);
+        return fit_within_pod(ctx);
     }
     if !is_plaintext(ctx, pod, direction) {
         return;
@@ -71,6 +71,18 @@ fn opened(ctx: &SockOpsContext, direction: Direction) {
     };
     if FLOWS.set(ctx, Flow { since, kind: kind as u32, origin: SocketAddress::default() }).is_some() {
         tell_end(ctx);
+    }
+}
+
+/// Fits an application's socket to the way to the agent.
+#[inline(always)]
+fn fit_within_pod(ctx: &SockOpsContext) {
+    limit_unsent(ctx);
+    let mut name = *UNPACED;
+    // SAFETY: the helper takes the hook's own context, and a name of so many bytes.
+    unsafe {
+        let (socket, length) = (ctx.ops.cast(), name.len() as i32);
+        bpf_setsockopt(socket, SOL_TCP, TCP_CONGESTION, (&raw mut name).cast(), length);
     }
 }
 
@@ -92,6 +104,7 @@ fn limit_unsent(ctx: &SockOpsContext) {
 
 /// linux/tcp.h.
 const SOL_TCP: i32 = 6;
+const TCP_CONGESTION: i32 = 13;
 const TCP_NOTSENT_LOWAT: i32 = 25;
 
 /// Has the kernel call when the connection ends.

@@ -186,6 +186,36 @@ fn an_application_keeps_the_mark_that_it_has_chosen_for_what_is_unsent() {
     }
 }
 
+/// There is no network between an application and the agent that pacing would spare. The tunnel keeps what the node uses.
+#[test]
+fn nothing_is_paced_within_a_pod() {
+    let used = "cubic";
+    for family in Family::ALL {
+        let pair = Pair::start().unwrap();
+        for pod in [&pair.client, &pair.server] {
+            let setting = format!("net.ipv4.tcp_congestion_control={used}");
+            assert!(pod.command("sysctl").args(["-qw", &setting]).status().unwrap().success());
+        }
+        let _connected = pair.connect(family, 80).unwrap();
+        for pod in [&pair.client, &pair.server] {
+            assert_eq!(controlled_by(pod, "reno", "sport != :15008 and dport != :15008"), 2);
+            assert_eq!(controlled_by(pod, used, "sport = :15008 or dport = :15008"), 1);
+        }
+        let address = pair.server.address(family, 81);
+        let _listener = pair.server.listen(address).unwrap();
+        let own = pair.server.connect(address).unwrap();
+        let control = SockRef::from(&own).tcp_congestion().unwrap();
+        assert!(control.starts_with(used.as_bytes()), "what a pod says to itself is none of ours");
+    }
+}
+
+/// How many of the pod's connections have this congestion control.
+fn controlled_by(pod: &Pod, control: &str, which: &str) -> usize {
+    let output = pod.command("ss").args(["-HOtni", "state", "established", which]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.split_whitespace().any(|word| word == control)).count()
+}
+
 fn resident(pair: &Pair) -> Vec<u64> {
     pair.agents.iter().map(|agent| agent.resident().unwrap()).collect()
 }

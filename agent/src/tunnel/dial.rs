@@ -43,7 +43,7 @@ pub(super) fn app_socket(sockets: &Stock, from: IpAddr) -> io::Result<(Socket, S
     let socket = sockets.take(Domain::for_address(wanted))?;
     socket.bind(&wanted.into())?;
     socket.set_tcp_nodelay(true)?;
-    leg::keep_short(&SockRef::from(&socket))?;
+    leg::fit_within_pod(&SockRef::from(&socket))?;
     let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((socket, bound))
 }

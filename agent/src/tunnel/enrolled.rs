@@ -96,7 +96,7 @@ impl Enrolled {
             phase: watch::Sender::new(Phase::Serving),
         });
         for listener in &outbound {
-            leg::keep_short(&SockRef::from(listener))?;
+            leg::fit_within_pod(&SockRef::from(listener))?;
         }
         enrolled.listen(outbound, outbound::accepted);
         enrolled.listen(inbound, inbound::accepted);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
+use culvert_abi::UNPACED;
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
@@ -38,9 +39,11 @@ pub(super) trait Leg {
     fn reset(&mut self);
 }
 
-/// Keeps the queue between an application and the agent short, for a socket or for those that a listener will accept: no
-/// way has to be filled within a pod, and what was written lately is still in the cache.
-pub(super) fn keep_short(socket: &SockRef<'_>) -> io::Result<()> {
+/// Fits a socket, or those that a listener will accept, to the way between an application and the agent. No way has to
+/// be filled there, so the queue is short: what was written lately is still in the cache. And there is no network that
+/// is to be spared: what the node uses for congestion control may pace, as BBR does.
+pub(super) fn fit_within_pod(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_congestion(UNPACED)?;
     socket.set_recv_buffer_size(QUEUE)
 }
 
