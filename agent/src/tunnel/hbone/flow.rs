@@ -21,6 +21,9 @@ pub(super) struct Flow {
     pub(super) status: Cell<Option<u16>>,
     pub(super) is_ended: Cell<bool>,
     pub(super) reset: Cell<Option<Reset>>,
+    /// How much it has sent when it last did, and since its turn began, in bytes.
+    pub(super) said: Cell<u32>,
+    pub(super) spent: Cell<u32>,
     /// Whether the tunnel wakes it when there is room in its output, or credit.
     pub(super) is_crowded: Cell<bool>,
     pub(super) is_starved: Cell<bool>,
@@ -41,6 +44,13 @@ impl Flow {
     /// From now on what arrives goes to the application.
     pub(super) fn attach(&self, app: Rc<TcpStream>) {
         self.app.set(app).expect("a stream has one application");
+    }
+
+    /// So much was sent.
+    pub(super) fn has_said(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.said.set(bytes);
+        self.spent.set(self.spent.get().saturating_add(bytes));
     }
 
     /// Has the task that polls be woken when there is news.

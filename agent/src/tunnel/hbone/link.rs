@@ -3,7 +3,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     mem,
     rc::Rc,
     task::{Context, Waker},
@@ -18,6 +17,7 @@ use super::{
         failure::Failure,
         records::Records,
     },
+    crowd::{Crowd, free},
     flow::Flow,
     load::Load,
     outlet::{Flushed, Outlet},
@@ -44,9 +44,9 @@ pub(super) struct Core {
     words: usize,
     /// How many bytes were, since the driver had its turn.
     ahead: usize,
-    /// Streams that found the output full, in the order of their turns; and those that found no credit.
-    crowded: VecDeque<Rc<Flow>>,
-    starved: VecDeque<Rc<Flow>>,
+    /// Streams that found the output full, and those that found no credit.
+    crowd: Crowd,
+    starved: Vec<Rc<Flow>>,
 }
 
 /// What streams say is sent at the latest when so many have spoken: the peer, on another core, is at work on it while
@@ -55,10 +55,6 @@ const WORDS: usize = 4;
 /// How far streams get ahead of the driver, which alone hears of new credit: a thousand that all have their say first
 /// would be out of it before the driver's turn comes.
 const AHEAD: usize = 2 * AT_ONCE;
-/// With less room than this the output counts as full: it would be filled by small frames, of which each costs a read.
-const WORTH: usize = 16 * 1024;
-/// Streams that are let in at a time when there is room again: together they fill it.
-const ADMITTED: usize = 8;
 
 impl Link {
     pub(super) fn new(
@@ -67,7 +63,6 @@ impl Link {
         records: Records,
         http: Connection<Rc<Flow>>,
     ) -> Rc<Self> {
-        let (crowded, starved) = (VecDeque::new(), VecDeque::new());
         Rc::new(Self {
             peer,
             load: Load::new(),
@@ -77,8 +72,8 @@ impl Link {
                 outlet: Outlet::new(records),
                 words: 0,
                 ahead: 0,
-                crowded,
-                starved,
+                crowd: Crowd::default(),
+                starved: Vec::new(),
             }),
             driver: RefCell::default(),
             fault: RefCell::default(),
@@ -131,12 +126,12 @@ impl Link {
             self.flush();
         }
         let free = self.free();
-        let Core { http, crowded, starved, .. } = &mut *self.core.borrow_mut();
+        let Core { http, crowd, starved, .. } = &mut *self.core.borrow_mut();
         let credit = http.credit(id);
         if free == 0 {
-            enlist(crowded, flow, &flow.is_crowded);
-        } else if credit == 0 && http.is_starved() {
-            enlist(starved, flow, &flow.is_starved);
+            crowd.add(flow);
+        } else if credit == 0 && http.is_starved() && !flow.is_starved.replace(true) {
+            starved.push(Rc::clone(flow));
         }
         free.min(credit)
     }
@@ -178,15 +173,13 @@ impl Link {
     /// somebody waits, the driver comes by again.
     fn admit(&self) {
         let admitted = {
-            let Core { http, crowded, .. } = &mut *self.core.borrow_mut();
-            if crowded.is_empty() || free(http.output().len()) == 0 {
-                return;
-            }
-            let turns = crowded.len().min(ADMITTED);
-            crowded.drain(..turns).collect::<Vec<_>>()
+            let Core { http, crowd, .. } = &mut *self.core.borrow_mut();
+            crowd.admit(free(http.output().len()))
         };
+        if admitted.is_empty() {
+            return;
+        }
         for flow in admitted {
-            flow.is_crowded.set(false);
             flow.wake();
         }
         self.wake_driver();
@@ -211,15 +204,14 @@ impl Link {
 
     /// A stream is over: nobody waits for it.
     pub(super) fn forget(&self, id: StreamId, flow: &Rc<Flow>) {
-        let Core { http, crowded, starved, .. } = &mut *self.core.borrow_mut();
+        let Core { http, crowd, starved, .. } = &mut *self.core.borrow_mut();
         http.forget(id);
         if http.is_finished() || !http.output().is_empty() {
             self.wake_driver();
         }
-        for (list, is_in) in [(crowded, &flow.is_crowded), (starved, &flow.is_starved)] {
-            if is_in.replace(false) {
-                list.retain(|other| !Rc::ptr_eq(other, flow));
-            }
+        crowd.forget(flow);
+        if flow.is_starved.replace(false) {
+            starved.retain(|other| !Rc::ptr_eq(other, flow));
         }
     }
 
@@ -228,19 +220,6 @@ impl Link {
         self.is_leaving.set(true);
         self.fault.borrow_mut().get_or_insert(failure);
         self.wake_all();
-    }
-}
-
-/// How much more an output takes that has so much in it.
-const fn free(length: usize) -> usize {
-    let free = AT_ONCE.saturating_sub(length);
-    if free < WORTH { 0 } else { free }
-}
-
-/// However often a stream finds nothing, it is woken once.
-fn enlist(list: &mut VecDeque<Rc<Flow>>, flow: &Rc<Flow>, is_in: &Cell<bool>) {
-    if !is_in.replace(true) {
-        list.push_back(Rc::clone(flow));
     }
 }
 
@@ -260,20 +239,6 @@ mod tests {
         *,
     };
 
-    #[test]
-    fn a_stream_that_finds_nothing_again_and_again_waits_once() {
-        let (mut list, flow) = (VecDeque::new(), Rc::<Flow>::default());
-        for _ in 0..3 {
-            enlist(&mut list, &flow, &flow.is_starved);
-        }
-        assert_eq!((list.len(), flow.is_starved.get(), flow.is_crowded.get()), (1, true, false));
-    }
-
-    #[test]
-    fn an_output_with_little_room_is_full() {
-        assert_eq!([AT_ONCE - WORTH, AT_ONCE - WORTH + 1, AT_ONCE + 9].map(free), [WORTH, 0, 0]);
-    }
-
     #[tokio::test]
     async fn much_is_sent_before_the_driver_has_its_turn() {
         let (session, _peer) = tests::accepted().await;
@@ -292,7 +257,7 @@ mod tests {
     async fn all_who_found_the_output_full_have_their_turn_though_none_has_anything_to_say() {
         let (session, mut peer) = tests::accepted().await;
         let (link, mut driver) = Driver::new(session, Connection::client(LIMITS));
-        let flows: Vec<_> = (0..3 * ADMITTED).map(|_| Rc::<Flow>::default()).collect();
+        let flows: Vec<_> = (0..20).map(|_| Rc::<Flow>::default()).collect();
         let request = Request { authority: "10.0.0.7:80", headers: &[] };
         let open = |flow| link.send(|http| http.connect(&request, Rc::clone(flow))).unwrap();
         let ids: Vec<_> = flows.iter().map(open).collect();

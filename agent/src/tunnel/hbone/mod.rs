@@ -2,6 +2,7 @@
 //! module only.
 
 mod client;
+mod crowd;
 mod driver;
 mod early;
 mod flow;

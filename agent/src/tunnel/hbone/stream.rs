@@ -242,6 +242,7 @@ impl Carried {
                 (read.as_ref().map_or(0, |length| *length), read)
             })
         })?;
+        stream.flow.has_said(length);
         *size = next_size(*size, wanted, length);
         Ok(length)
     }
