@@ -5,8 +5,8 @@ use std::{collections::VecDeque, rc::Rc};
 use super::{super::arena::AT_ONCE, flow::Flow};
 
 /// Streams that wait for room. One that has had its turn waits for all others to have theirs; until then it is let in
-/// before those. So what its application writes on is read while it is still in the cache, and who says little never
-/// waits for who says much.
+/// before those. So what its application writes on is read while it is still in the cache, and who says little does not
+/// wait for all who say much.
 #[derive(Default)]
 pub(super) struct Crowd {
     in_turn: VecDeque<Rc<Flow>>,
