@@ -1,6 +1,8 @@
 //! HBONE, as Envoy speaks it.
 
-use culvert_testbed::Family;
+use std::io::ErrorKind;
+
+use culvert_testbed::{Family, SocketSpec};
 
 use crate::{
     app::{ANSWER, QUESTION, failure, round_trip},
@@ -59,9 +61,15 @@ fn what_envoy_does_not_serve_or_reach_is_a_connection_that_fails() {
     for family in Family::ALL {
         // Nobody listens on the first port, and for the second Envoy has no route.
         for (port, reason) in [(APP, "peer_app_unreachable"), (APP + 1, "tunnel_failed")] {
-            let mut client = site.ours.connect(site.peer.address(family, port)).unwrap();
-            assert!(failure(&mut client).is_some(), "it looks like the end of the data");
-            let record = site.record("outbound", client.local_addr().unwrap());
+            let source = site.ours.address(family, SOURCE + port);
+            let spec = SocketSpec { bind: Some(source), ..SocketSpec::default() };
+            // It may have failed before whoever connects gets to see that it was connected.
+            let failed = match site.ours.connect_as(site.peer.address(family, port), spec) {
+                Ok(mut client) => failure(&mut client),
+                Err(error) => Some(error.kind()),
+            };
+            assert_eq!(failed, Some(ErrorKind::ConnectionReset), "it looks like the end of the data");
+            let record = site.record("outbound", source);
             assert_eq!(
                 (&record["outcome"], &record["reason"]),
                 (&"failed".into(), &reason.into()),
@@ -70,3 +78,6 @@ fn what_envoy_does_not_serve_or_reach_is_a_connection_that_fails() {
         }
     }
 }
+
+/// Source ports begin here, outside of those that the kernel picks.
+const SOURCE: u16 = 20_000;
