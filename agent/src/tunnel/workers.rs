@@ -9,9 +9,8 @@ use std::{
 };
 
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
-    task::LocalSet,
 };
 
 use super::{
@@ -116,13 +115,12 @@ fn spawn(
     let (commands, receiver) = mpsc::unbounded_channel();
     let (ready, started) = std::sync::mpsc::channel();
     thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let begun =
-            context().and_then(|context| Ok((context, Builder::new_current_thread().enable_all().build()?)));
-        match begun {
+        let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match context().and_then(|context| Ok((context, runtime()?))) {
             Ok((context, runtime)) => {
                 // The one who waits for it does so until it comes.
                 let _ = ready.send(Ok(()));
-                LocalSet::new().block_on(&runtime, worker::run(context, receiver));
+                runtime.block_on(worker::run(context, receiver));
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
