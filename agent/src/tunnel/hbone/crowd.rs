@@ -1,43 +1,89 @@
-//! The streams of a tunnel that found its output full, and whose turn it is when there is room again.
+//! The streams of a tunnel that wait to put something into its output, and whose turn it is.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::{super::arena::AT_ONCE, flow::Flow};
 
-/// Streams that wait for room. One that has had its turn waits for all others to have theirs; until then it is let in
-/// before those. So what its application writes on is read while it is still in the cache, and who says little does not
-/// wait for all who say much.
+/// Streams that found the output full, or others before them. Few have their turn at a time, no more than keep the tunnel
+/// busy, and go on for as long as that lasts: what their applications write meanwhile is read while it is still in the
+/// cache. Who says little goes first, so as not to wait for all who say much.
 #[derive(Default)]
 pub(super) struct Crowd {
-    in_turn: VecDeque<Rc<Flow>>,
+    first: VecDeque<Rc<Flow>>,
     waiting: VecDeque<Rc<Flow>>,
     /// How many were let in since the last of those that wait for their turn.
     ahead: usize,
+    turn: Turn,
 }
 
-/// What a turn lasts for, in bytes.
-const TURN: u32 = 1 << 20;
+/// The turn of some streams, which bear its number.
+#[derive(Default)]
+struct Turn {
+    number: u32,
+    end: Option<Instant>,
+}
+
+/// How long all turns take together, if they can be short enough, and how long one takes.
+const ROUND: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(4);
+/// Who has said no more than that since its last turn began, in bytes, goes first.
+const LITTLE: u32 = 256 * 1024;
 /// As many as this are let in ahead of those that wait for their turn, who would not have one for as long as others come
 /// anew.
 const AHEAD: usize = 64;
 /// With less room than this the output counts as full: it would be filled by small frames, of which each costs a read.
-/// Who is let in counts as wanting that much at the least.
+/// Who is let in counts as wanting that much at the least, and who never says as much as that goes first.
 const WORTH: usize = 16 * 1024;
 
 impl Crowd {
-    /// However often a stream finds the output full, it waits once.
+    /// Whether a stream has to wait although there is room.
+    pub(super) fn is_before(&self, flow: &Flow) -> bool {
+        !self.waiting.is_empty() && !self.goes_first(flow)
+    }
+
+    /// However often a stream has to wait, it does so once.
     pub(super) fn add(&mut self, flow: &Rc<Flow>) {
         if !flow.is_crowded.replace(true) {
-            let list = if flow.spent.get() < TURN { &mut self.in_turn } else { &mut self.waiting };
+            let list = if self.goes_first(flow) { &mut self.first } else { &mut self.waiting };
             list.push_back(Rc::clone(flow));
         }
     }
 
-    /// Lets in as many as fill the room together, going by what each said last. More would find it full, and wait again.
-    pub(super) fn admit(&mut self, mut room: usize) -> Vec<Rc<Flow>> {
+    fn goes_first(&self, flow: &Flow) -> bool {
+        let says_little = (flow.said.get() as usize) < WORTH || flow.spent.get() <= LITTLE;
+        says_little || (flow.turn.get() == self.turn.number && self.turn.is_on())
+    }
+
+    /// Whether some have their turn.
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.turn.is_on()
+    }
+
+    /// Whether only such are there as wait for their turn.
+    pub(super) fn is_idle(&self) -> bool {
+        self.first.is_empty() && !self.waiting.is_empty()
+    }
+
+    /// Lets in as many of those that go first as fill the room together, going by what each said lately. More would find
+    /// it full, and wait again.
+    pub(super) fn admit(&mut self, room: usize) -> Vec<Rc<Flow>> {
+        self.fill(room, Self::next)
+    }
+
+    /// Lets as many more have their turn as fill the room.
+    pub(super) fn admit_waiting(&mut self, room: usize) -> Vec<Rc<Flow>> {
+        self.fill(room, Self::next_waiting)
+    }
+
+    fn fill(&mut self, mut room: usize, next: fn(&mut Self) -> Option<Rc<Flow>>) -> Vec<Rc<Flow>> {
         let mut admitted = Vec::new();
         while room > 0
-            && let Some(flow) = self.next()
+            && let Some(flow) = next(self)
         {
             flow.is_crowded.set(false);
             room = room.saturating_sub(WORTH.max(flow.said.get() as usize));
@@ -47,23 +93,53 @@ impl Crowd {
     }
 
     fn next(&mut self) -> Option<Rc<Flow>> {
-        if self.ahead < AHEAD || self.waiting.is_empty() {
-            self.ahead += 1;
-            if let Some(flow) = self.in_turn.pop_front() {
-                return Some(flow);
-            }
+        if self.first.is_empty() {
+            return None;
         }
+        self.ahead += 1;
+        let waited = if self.ahead > AHEAD { self.next_waiting() } else { None };
+        waited.or_else(|| self.first.pop_front())
+    }
+
+    fn next_waiting(&mut self) -> Option<Rc<Flow>> {
         self.ahead = 0;
-        self.waiting.pop_front().inspect(|flow| flow.spent.set(0))
+        if !self.turn.is_on() {
+            self.turn.begin(self.waiting.len());
+        }
+        self.waiting.pop_front().inspect(|flow| {
+            flow.turn.set(self.turn.number);
+            flow.spent.set(0);
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn lengthen_turn(&mut self) {
+        self.turn.end = Some(Instant::now() + Duration::from_mins(1));
     }
 
     /// A stream is over.
     pub(super) fn forget(&mut self, flow: &Rc<Flow>) {
         if flow.is_crowded.replace(false) {
-            self.in_turn.retain(|other| !Rc::ptr_eq(other, flow));
+            self.first.retain(|other| !Rc::ptr_eq(other, flow));
             self.waiting.retain(|other| !Rc::ptr_eq(other, flow));
         }
     }
+}
+
+impl Turn {
+    fn is_on(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() < end)
+    }
+
+    fn begin(&mut self, waiting: usize) {
+        self.number = self.number.wrapping_add(1);
+        self.end = Some(Instant::now() + length(waiting));
+    }
+}
+
+fn length(waiting: usize) -> Duration {
+    let share = u32::try_from(waiting).map_or(Duration::ZERO, |waiting| ROUND / waiting.max(1));
+    share.clamp(SHORTEST, LONGEST)
 }
 
 /// How much more an output takes that has so much in it.
@@ -83,7 +159,11 @@ mod tests {
         flow
     }
 
-    fn crowd(flows: &[Rc<Flow>]) -> Crowd {
+    fn bulk() -> Rc<Flow> {
+        flow(AT_ONCE, LITTLE + 1)
+    }
+
+    fn crowd(flows: &[&Rc<Flow>]) -> Crowd {
         let mut crowd = Crowd::default();
         for flow in flows {
             crowd.add(flow);
@@ -91,8 +171,8 @@ mod tests {
         crowd
     }
 
-    fn is_let_in(crowd: &mut Crowd, flow: &Rc<Flow>) -> bool {
-        crowd.admit(WORTH).iter().any(|other| Rc::ptr_eq(other, flow))
+    fn is_only(flows: &[Rc<Flow>], flow: &Rc<Flow>) -> bool {
+        matches!(flows, [one] if Rc::ptr_eq(one, flow))
     }
 
     #[test]
@@ -102,45 +182,90 @@ mod tests {
 
     #[test]
     fn as_many_are_let_in_as_fill_the_room() {
-        let admitted = |said: [usize; 12], room| crowd(&said.map(|said| flow(said, 0))).admit(room).len();
-        assert_eq!([0, WORTH, AT_ONCE / 2, AT_ONCE].map(|said| admitted([said; 12], AT_ONCE)), [8, 8, 2, 1]);
-        assert_eq!((admitted([0; 12], 1), admitted([0; 12], 0)), (1, 0));
+        let admitted = |said: usize, room| {
+            let flows: Vec<_> = (0..12).map(|_| flow(said, 0)).collect();
+            crowd(&flows.iter().collect::<Vec<_>>()).admit(room).len()
+        };
+        assert_eq!([0, WORTH, AT_ONCE / 2, AT_ONCE].map(|said| admitted(said, AT_ONCE)), [8, 8, 2, 1]);
+        assert_eq!((admitted(0, 1), admitted(0, 0)), (1, 0));
     }
 
     #[test]
-    fn who_finds_it_full_again_and_again_waits_once() {
+    fn who_has_to_wait_again_and_again_waits_once() {
         let one = flow(0, 0);
-        let mut crowd = crowd(&[Rc::clone(&one), Rc::clone(&one)]);
+        let mut crowd = crowd(&[&one, &one]);
         assert_eq!((crowd.admit(AT_ONCE).len(), one.is_crowded.get()), (1, false));
     }
 
     #[test]
-    fn who_has_had_a_turn_waits_for_the_others_and_has_another_then() {
-        let (done, fresh) = (flow(0, TURN), flow(0, 0));
-        let mut crowd = crowd(&[Rc::clone(&done), Rc::clone(&fresh)]);
-        assert!(is_let_in(&mut crowd, &fresh));
-        assert!(is_let_in(&mut crowd, &done));
-        assert_eq!(done.spent.get(), 0);
+    fn who_says_little_goes_before_those_who_say_much() {
+        let (much, small, seldom) = (bulk(), flow(WORTH - 1, LITTLE + 1), flow(AT_ONCE, LITTLE));
+        let mut crowd = crowd(&[&much]);
+        assert!([&small, &seldom].iter().all(|flow| !crowd.is_before(flow)));
+        crowd.add(&small);
+        crowd.add(&seldom);
+        assert!(!crowd.is_idle());
+        assert_eq!(crowd.admit(2 * AT_ONCE).len(), 2);
+        assert!(crowd.is_idle());
+        assert!(is_only(&crowd.admit_waiting(2 * AT_ONCE), &much));
     }
 
     #[test]
-    fn those_who_come_anew_hold_nobody_up_for_ever() {
-        let done = flow(0, TURN);
-        let mut crowd = crowd(&[Rc::clone(&done)]);
+    fn the_rest_of_much_is_not_little() {
+        let (one, other) = (bulk(), bulk());
+        let crowd = crowd(&[&other]);
+        one.has_said(1);
+        assert!(crowd.is_before(&one));
+        for _ in 0..3 {
+            one.has_said(1);
+        }
+        assert!(!crowd.is_before(&one));
+    }
+
+    #[test]
+    fn who_has_its_turn_goes_first_until_it_ends() {
+        let (one, other) = (bulk(), bulk());
+        let mut crowd = crowd(&[&one, &other]);
+        assert!(!crowd.is_in_turn());
+        assert!(is_only(&crowd.admit_waiting(AT_ONCE), &one));
+        one.spent.set(LITTLE + 1);
+        crowd.lengthen_turn();
+        assert!(crowd.is_in_turn() && !crowd.is_before(&one));
+        crowd.turn.end = Some(Instant::now());
+        assert!(!crowd.is_in_turn() && crowd.is_before(&one));
+        crowd.add(&one);
+        assert!(is_only(&crowd.admit_waiting(AT_ONCE), &other));
+        assert!(is_only(&crowd.admit_waiting(AT_ONCE), &one));
+    }
+
+    #[test]
+    fn nobody_waits_where_nobody_else_does() {
+        assert!(!Crowd::default().is_before(&bulk()));
+    }
+
+    #[test]
+    fn those_who_go_first_hold_nobody_up_for_ever() {
+        let waiting = bulk();
+        let mut crowd = crowd(&[&waiting]);
         let before = (0..).take_while(|_| {
             crowd.add(&flow(0, 0));
-            !is_let_in(&mut crowd, &done)
+            !crowd.admit(WORTH).iter().any(|flow| Rc::ptr_eq(flow, &waiting))
         });
         assert_eq!(before.count(), AHEAD);
     }
 
     #[test]
+    fn the_more_wait_the_shorter_a_turn() {
+        assert_eq!([1, 1000, 1_000_000].map(length), [LONGEST, ROUND / 1000, SHORTEST]);
+    }
+
+    #[test]
     fn who_is_over_is_let_in_no_more() {
-        let flows = [flow(0, 0), flow(0, TURN)];
-        let mut crowd = crowd(&flows);
+        let flows = [flow(0, 0), bulk()];
+        let mut crowd = crowd(&[&flows[0], &flows[1]]);
         for flow in &flows {
             crowd.forget(flow);
         }
-        assert!(crowd.admit(AT_ONCE).is_empty());
+        assert!(crowd.admit(AT_ONCE).is_empty() && crowd.admit_waiting(AT_ONCE).is_empty());
     }
 }

@@ -21,9 +21,11 @@ pub(super) struct Flow {
     pub(super) status: Cell<Option<u16>>,
     pub(super) is_ended: Cell<bool>,
     pub(super) reset: Cell<Option<Reset>>,
-    /// How much it has sent when it last did, and since its turn began, in bytes.
+    /// How many bytes it sends at once, lately.
     pub(super) said: Cell<u32>,
+    /// How many it has sent since its last turn began, and the number of that.
     pub(super) spent: Cell<u32>,
+    pub(super) turn: Cell<u32>,
     /// Whether the tunnel wakes it when there is room in its output, or credit.
     pub(super) is_crowded: Cell<bool>,
     pub(super) is_starved: Cell<bool>,
@@ -46,10 +48,10 @@ impl Flow {
         self.app.set(app).expect("a stream has one application");
     }
 
-    /// So much was sent.
+    /// So many bytes were sent. Few of them may be the rest of many.
     pub(super) fn has_said(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.said.set(bytes);
+        self.said.set(bytes.max(self.said.get() / 2));
         self.spent.set(self.spent.get().saturating_add(bytes));
     }
 

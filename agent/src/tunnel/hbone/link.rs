@@ -46,6 +46,8 @@ pub(super) struct Core {
     ahead: usize,
     /// Streams that found the output full, and those that found no credit.
     crowd: Crowd,
+    /// Nobody has spoken since the driver saw that some wait for their turn.
+    is_silent: bool,
     starved: Vec<Rc<Flow>>,
 }
 
@@ -73,6 +75,7 @@ impl Link {
                 words: 0,
                 ahead: 0,
                 crowd: Crowd::default(),
+                is_silent: false,
                 starved: Vec::new(),
             }),
             driver: RefCell::default(),
@@ -85,12 +88,13 @@ impl Link {
     /// them.
     pub(super) fn send<R>(&self, act: impl FnOnce(&mut Connection<Rc<Flow>>) -> R) -> R {
         let (result, is_much) = {
-            let Core { http, words, ahead, .. } = &mut *self.core.borrow_mut();
+            let Core { http, words, ahead, is_silent, .. } = &mut *self.core.borrow_mut();
             let before = http.output().len();
             let result = act(http);
             let put = http.output().len() - before;
             *words += usize::from(put > 0);
             *ahead += put;
+            *is_silent &= put == 0;
             (result, *words >= WORDS && *ahead < AHEAD)
         };
         self.wake_driver_if_due();
@@ -127,6 +131,11 @@ impl Link {
         }
         let free = self.free();
         let Core { http, crowd, starved, .. } = &mut *self.core.borrow_mut();
+        if crowd.is_before(flow) {
+            crowd.add(flow);
+            self.wake_driver();
+            return 0;
+        }
         let credit = http.credit(id);
         if free == 0 {
             crowd.add(flow);
@@ -185,6 +194,26 @@ impl Link {
         self.wake_driver();
     }
 
+    /// Lets in those that wait for their turn, unless some that have theirs may come yet: who has something to say has come
+    /// when the driver asks again. Whether it is to do so, once the sockets have been looked at.
+    pub(super) fn pass_turn(&self) -> bool {
+        let admitted = {
+            let Core { http, crowd, is_silent, .. } = &mut *self.core.borrow_mut();
+            let room = free(http.output().len());
+            if room == 0 || !crowd.is_idle() {
+                return false;
+            }
+            if !mem::replace(is_silent, true) && crowd.is_in_turn() {
+                return true;
+            }
+            crowd.admit_waiting(room)
+        };
+        for flow in admitted {
+            flow.wake();
+        }
+        true
+    }
+
     /// The tunnel has credit again.
     pub(super) fn wake_starved(&self) {
         let starved = mem::take(&mut self.core.borrow_mut().starved);
@@ -239,6 +268,54 @@ mod tests {
         *,
     };
 
+    fn bulk() -> Rc<Flow> {
+        let flow = Rc::<Flow>::default();
+        flow.has_said(4 * AT_ONCE);
+        flow
+    }
+
+    fn open(link: &Link, flow: &Rc<Flow>) -> StreamId {
+        let request = Request { authority: "10.0.0.7:80", headers: &[] };
+        link.send(|http| http.connect(&request, Rc::clone(flow))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_has_its_turn_is_waited_for_once() {
+        let (session, _peer) = tests::accepted().await;
+        let (link, _driver) = Driver::new(session, Connection::client(LIMITS));
+        soon(link.tcp.writable()).await.unwrap();
+        let flows = [bulk(), bulk()];
+        let ids = flows.each_ref().map(|flow| open(&link, flow));
+        link.core.borrow_mut().http.output().extend(&vec![0; AT_ONCE]);
+        link.core.borrow_mut().ahead = AHEAD;
+        assert_eq!([0, 1].map(|it| link.room(ids[it], &flows[it])), [0; 2]);
+        link.flush();
+        let crowded = || flows.each_ref().map(|flow| flow.is_crowded.get());
+        assert!(link.pass_turn());
+        assert_eq!(crowded(), [false, true]);
+        link.core.borrow_mut().crowd.lengthen_turn();
+        link.send(|http| http.output().extend(b"words"));
+        assert!(link.pass_turn());
+        assert_eq!(crowded(), [false, true]);
+        assert!(link.pass_turn());
+        assert_eq!(crowded(), [false; 2]);
+        assert!(!link.pass_turn());
+    }
+
+    #[tokio::test]
+    async fn who_has_had_its_turn_makes_room_for_those_who_wait() {
+        let (session, _peer) = tests::accepted().await;
+        let (link, _driver) = Driver::new(session, Connection::client(LIMITS));
+        let flows = [bulk(), bulk(), Rc::default()];
+        let [one, other, small] = flows.each_ref().map(|flow| open(&link, flow));
+        let room = |id, flow| link.room(id, flow) > 0;
+        assert!(room(one, &flows[0]));
+        link.core.borrow_mut().crowd.add(&flows[1]);
+        assert!(!room(one, &flows[0]) && !room(other, &flows[1]) && room(small, &flows[2]));
+        assert!(link.pass_turn());
+        assert!(room(other, &flows[1]));
+    }
+
     #[tokio::test]
     async fn much_is_sent_before_the_driver_has_its_turn() {
         let (session, _peer) = tests::accepted().await;
@@ -257,10 +334,8 @@ mod tests {
     async fn all_who_found_the_output_full_have_their_turn_though_none_has_anything_to_say() {
         let (session, mut peer) = tests::accepted().await;
         let (link, mut driver) = Driver::new(session, Connection::client(LIMITS));
-        let flows: Vec<_> = (0..20).map(|_| Rc::<Flow>::default()).collect();
-        let request = Request { authority: "10.0.0.7:80", headers: &[] };
-        let open = |flow| link.send(|http| http.connect(&request, Rc::clone(flow))).unwrap();
-        let ids: Vec<_> = flows.iter().map(open).collect();
+        let flows: Vec<_> = (0..10).flat_map(|_| [Rc::<Flow>::default(), bulk()]).collect();
+        let ids: Vec<_> = flows.iter().map(|flow| open(&link, flow)).collect();
         let fill = || link.core.borrow_mut().http.output().extend(&vec![0; AT_ONCE]);
         fill();
         while link.flush() == Flushed::All {

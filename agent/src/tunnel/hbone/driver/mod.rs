@@ -7,12 +7,14 @@ mod receive;
 
 use std::{
     io, mem,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use culvert_http2::{Connection, Head, StreamId};
 use culvert_policy::Reason;
+use tokio::task::yield_now;
 
 use super::{
     super::{failure::Failure, records::Session},
@@ -79,11 +81,17 @@ impl Driver {
             return Ok(true);
         }
         self.flush(cx);
+        let is_to_ask_again = self.link.pass_turn();
         for _ in 0..TURNS {
             if self.is_finished() {
                 return Ok(true);
             }
-            let Poll::Ready(ready) = self.link.tcp.poll_read_ready(cx) else { return Ok(false) };
+            let Poll::Ready(ready) = self.link.tcp.poll_read_ready(cx) else {
+                if is_to_ask_again {
+                    come_back(cx);
+                }
+                return Ok(false);
+            };
             ready.map_err(|error| self.broken(error))?;
             if self.read(news)? == Read::End {
                 return self.ended();
@@ -122,6 +130,12 @@ impl Driver {
             None => Ok(true),
         }
     }
+}
+
+/// Has this task polled again once the runtime has looked for what has come on the sockets, as it does before it goes on
+/// with those that yield.
+fn come_back(cx: &mut Context<'_>) {
+    let _pending = pin!(yield_now()).poll(cx);
 }
 
 impl Drop for Driver {
