@@ -8,10 +8,10 @@ use std::{
 use culvert_abi::HBONE_PORT;
 use socket2::Domain;
 
-use crate::netns::Netns;
-
-/// The kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+use crate::{
+    netns::Netns,
+    tunnel::{self, Clients},
+};
 
 /// A listener could not be opened inside the pod.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +54,14 @@ pub struct Listeners {
 impl Listeners {
     /// Opens them.
     pub fn open(netns: &Netns, addresses: &[IpAddr]) -> Result<Self, ListenError> {
-        let open = |port| -> Result<Vec<TcpListener>, ListenError> {
-            addresses.iter().map(|&address| listen(netns, SocketAddr::new(address, port))).collect()
+        let open = |port, clients| -> Result<Vec<TcpListener>, ListenError> {
+            addresses.iter().map(|&address| listen(netns, SocketAddr::new(address, port), clients)).collect()
         };
-        Ok(Self { inbound: open(HBONE_PORT).map_err(port_taken)?, outbound: open(0)?, steered: open(0)? })
+        Ok(Self {
+            inbound: open(HBONE_PORT, Clients::Peers).map_err(port_taken)?,
+            outbound: open(0, Clients::Applications)?,
+            steered: open(0, Clients::Peers)?,
+        })
     }
 
     /// Where the kernel has to send the pod's connections.
@@ -75,14 +79,14 @@ fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
     listeners.iter().map(TcpListener::local_addr).collect()
 }
 
-fn listen(netns: &Netns, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    try_listen(netns, address).map_err(|source| match source.kind() {
+fn listen(netns: &Netns, address: SocketAddr, clients: Clients) -> Result<TcpListener, ListenError> {
+    try_listen(netns, address, clients).map_err(|source| match source.kind() {
         io::ErrorKind::AddrNotAvailable => ListenError::NoAddress { address: address.ip() },
         _ => ListenError::Listen { address, source },
     })
 }
 
-fn try_listen(netns: &Netns, address: SocketAddr) -> io::Result<TcpListener> {
+fn try_listen(netns: &Netns, address: SocketAddr, clients: Clients) -> io::Result<TcpListener> {
     let socket = netns.tcp_socket(Domain::for_address(address))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -90,8 +94,7 @@ fn try_listen(netns: &Netns, address: SocketAddr) -> io::Result<TcpListener> {
     // An agent that takes over finds connections of the one before it in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    tunnel::listen(socket, clients)
 }
 
 fn port_taken(error: ListenError) -> ListenError {

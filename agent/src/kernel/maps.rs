@@ -24,7 +24,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{
     events::Events,
     inbound::InboundMaps,
-    mirror::{Mirror, ignore_missing, is_full},
+    mirror::{Mirror, ignore_missing, is_full, is_there},
     peers::PeerMap,
 };
 use crate::{
@@ -295,6 +295,10 @@ impl WorkerMapIds {
     }
 }
 
+/// How an entry may be written (bpf(2), `BPF_MAP_UPDATE_ELEM`).
+const BPF_ANY: u64 = 0;
+const BPF_NOEXIST: u64 = 1;
+
 /// The maps of a connection's path, as one worker holds them.
 pub struct WorkerMaps {
     origins: Taken<FlowKey, SocketAddress>,
@@ -307,10 +311,14 @@ impl tunnel::Kernel for WorkerMaps {
         self.origins.take(&FlowKey::new(netns, source.into())).ok().map(SocketAddr::from)
     }
 
-    fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<()> {
+    fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<bool> {
+        let (key, client) = (FlowKey::new(netns, agent.into()), SocketAddress::from(client));
         let mut clients = self.clients.borrow_mut();
-        let inserted = clients.insert(FlowKey::new(netns, agent.into()), SocketAddress::from(client), 0);
-        inserted.map_err(|error| io::Error::other(MapsError::of(CLIENTS)(error)))
+        let announced = match clients.insert(key, client, BPF_NOEXIST) {
+            Err(error) if is_there(&error) => clients.insert(key, client, BPF_ANY).map(|()| true),
+            inserted => inserted.map(|()| false),
+        };
+        announced.map_err(|error| io::Error::other(MapsError::of(CLIENTS)(error)))
     }
 
     fn withdraw_client(&self, netns: u64, agent: SocketAddr) {

@@ -104,6 +104,11 @@ pub(super) fn is_full(error: &MapError) -> bool {
     matches!(raw_os_error(error), Some(libc::E2BIG | libc::ENOSPC | libc::ENOMEM))
 }
 
+/// Whether there is an entry already, where only a new one was wanted.
+pub(super) fn is_there(error: &MapError) -> bool {
+    raw_os_error(error) == Some(libc::EEXIST)
+}
+
 /// Takes the absence of what was to be removed for success.
 pub(super) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {

@@ -10,14 +10,16 @@ use std::{
 };
 
 use culvert_policy::Transport;
-use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{Decide, Kernel, Pod, hbone::Pool, inbound, leg, outbound, steered, stock::Stock, tasks::Tasks};
+use super::{
+    Decide, Kernel, Pod, application::Announcements, hbone::Pool, inbound, outbound, steered, stock::Stock,
+    tasks::Tasks,
+};
 use crate::{
     cluster::PodRef,
     identity::{Originator, Workload},
@@ -44,6 +46,7 @@ pub(super) struct Enrolled {
     pub(super) connections: Tasks<Connection>,
     pub(super) tunnels: Tasks<()>,
     pub(super) handshakes: Rc<Cell<usize>>,
+    pub(super) announcements: Announcements,
     own_ports: Vec<u16>,
     turn: Cell<usize>,
     listeners: Tasks<()>,
@@ -90,14 +93,12 @@ impl Enrolled {
             connections: Tasks::new(),
             tunnels: Tasks::new(),
             handshakes: Rc::default(),
+            announcements: Announcements::default(),
             own_ports,
             turn: Cell::new(0),
             listeners: Tasks::new(),
             phase: watch::Sender::new(Phase::Serving),
         });
-        for listener in &outbound {
-            leg::fit_within_pod(&SockRef::from(listener))?;
-        }
         enrolled.listen(outbound, outbound::accepted);
         enrolled.listen(inbound, inbound::accepted);
         enrolled.listen(steered, steered::accepted);
@@ -106,8 +107,6 @@ impl Enrolled {
 
     fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>, accepted: fn(&Rc<Self>, TcpStream, SocketAddr)) {
         for listener in listeners {
-            // What is accepted inherits it. A listener that cannot be set accepts nothing, either.
-            let _ = SockRef::from(&listener).set_tcp_nodelay(true);
             self.listeners.spawn((), accept(Rc::clone(self), listener, accepted));
         }
     }

@@ -14,6 +14,7 @@ mod failure;
 pub(crate) mod hbone;
 mod inbound;
 mod leg;
+mod listen;
 pub(crate) mod opening;
 mod originate;
 mod outbound;
@@ -38,6 +39,7 @@ use culvert_policy::Transport;
 use tokio::sync::watch;
 
 pub use hbone::PORT as HBONE_PORT;
+pub use listen::{Clients, listen};
 pub use workers::{Drained, Workers};
 
 use crate::{
@@ -50,8 +52,9 @@ use crate::{
 pub trait Kernel: 'static {
     /// Where the application wanted to go when it connected from `source`; takes the entry out.
     fn take_origin(&self, netns: u64, source: SocketAddr) -> Option<SocketAddr>;
-    /// From now on the application sees `client` as the peer of the agent's socket `agent`.
-    fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<()>;
+    /// From now on the application sees `client` as the peer of the agent's socket `agent`. Whether that takes the place of
+    /// another client of the same socket.
+    fn announce_client(&self, netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<bool>;
     /// Takes that back.
     fn withdraw_client(&self, netns: u64, agent: SocketAddr);
 }
@@ -79,7 +82,7 @@ pub struct Pod {
     pub workload: Arc<Workload>,
     /// Its addresses, at most one of each family.
     pub addresses: Vec<IpAddr>,
-    /// Non-blocking listeners in its namespace for what the kernel redirects.
+    /// Non-blocking listeners in its namespace for what the kernel redirects, made by [`listen`] as all of them.
     pub outbound: Vec<TcpListener>,
     /// Non-blocking listeners in its namespace for tunnels of its peers.
     pub inbound: Vec<TcpListener>,

@@ -14,6 +14,7 @@ use std::{
 
 use culvert_policy::{PeerStatus, Reason, SpiffeId, Transport};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -21,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::super::{Decide, Kernel, Pod, Workers};
+use super::super::{Clients, Decide, Kernel, Pod, Workers, listen};
 use crate::{
     cluster::{Admission, PodRef, Route, Verdict},
     identity::{Authority, Identities, Originator, SystemClock, Workload},
@@ -74,7 +75,7 @@ impl Mesh {
 
     /// `clients` issues the certificate of `sleep`.
     pub(super) fn with(client: IpAddr, server: IpAddr, clients: &Identities, servers: Identities) -> Self {
-        let inbound = listener(server);
+        let inbound = listener(server, Clients::Peers);
         let hbone = inbound.local_addr().unwrap();
         let sleep = Node::new("sleep", clients.ready_workload(&id("sleep")), client, None, hbone.port());
         let workload = servers.ready_workload(&id("httpbin"));
@@ -144,7 +145,7 @@ impl Node {
     ) -> Self {
         let (report, lines) = mpsc::unbounded_channel();
         let world = Arc::new(World::default());
-        let outbound = listener(address);
+        let outbound = listener(address, Clients::Applications);
         let listener = outbound.local_addr().unwrap();
         let kernel = Arc::clone(&world);
         let decide: Arc<dyn Decide> = Arc::new(Played(Arc::clone(&world)));
@@ -195,10 +196,12 @@ impl Node {
     }
 }
 
-fn listener(address: IpAddr) -> StdListener {
-    let listener = StdListener::bind((address, 0)).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    listener
+fn listener(address: IpAddr, clients: Clients) -> StdListener {
+    let address = SocketAddr::new(address, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    listen(socket, clients).unwrap()
 }
 
 /// What the kernel and the cluster know on one node.
@@ -240,11 +243,10 @@ impl Kernel for Played {
         self.0.origins.lock().unwrap().remove(&source)
     }
 
-    fn announce_client(&self, _netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<()> {
+    fn announce_client(&self, _netns: u64, agent: SocketAddr, client: SocketAddr) -> io::Result<bool> {
         self.0.announced.fetch_add(1, Ordering::Relaxed);
         let before = self.0.clients.lock().unwrap().insert(agent, client);
-        assert_eq!(before, None, "{agent} is announced twice");
-        Ok(())
+        Ok(before.is_some())
     }
 
     fn withdraw_client(&self, _netns: u64, agent: SocketAddr) {
@@ -314,7 +316,7 @@ async fn refused(connected: io::Result<TcpStream>) {
 }
 
 /// Breaks a connection off.
-pub(super) fn abort(stream: TcpStream) {
+pub(in crate::tunnel) fn abort(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
 }
