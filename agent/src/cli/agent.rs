@@ -7,8 +7,8 @@ use culvert::{identity::CaAddress, kernel::Failure, status};
 use super::{
     flags::{Flag, Given},
     values::{
-        LogFormat, ca_address, count, duration, failure, filter, kernel_log, lifetime, log_format, name,
-        node_name,
+        LogFormat, busy_poll, ca_address, count, duration, failure, filter, kernel_log, lifetime, log_format,
+        name, node_name,
     },
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct AgentOptions {
     pub(crate) drain: Duration,
     /// How many threads carry connections.
     pub(crate) workers: NonZeroUsize,
+    /// For how long a thread may look for what comes next before it sleeps; zero for not at all.
+    pub(crate) busy_poll: Duration,
     /// Where `culvert status` asks.
     pub(crate) status_socket: PathBuf,
     /// How log lines are written.
@@ -133,6 +135,11 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::value("drain", "TIME", "how long connections may go on after SIGTERM [default: 30s]"),
     Flag::value("workers", "N", "threads that carry connections [default: one per CPU]"),
+    Flag::value(
+        "busy-poll",
+        "TIME",
+        "for how long a worker may look for what comes next before it sleeps, where that pays; 0s: never [default: 100us]",
+    ),
     Flag::value("status-socket", "PATH", "where `culvert status` asks [default: /run/culvert/NODE.sock]"),
     Flag::value("log-format", "text|json", "how log lines are written [default: text]"),
     Flag::value("log", "FILTER", "which lines, such as info,culvert=debug,access=off [default: info]"),
@@ -168,6 +175,7 @@ impl AgentOptions {
             failure: given.take("failure", failure).unwrap_or_default(),
             drain: given.take("drain", duration).unwrap_or(DEFAULT_DRAIN),
             workers: given.take("workers", count).unwrap_or_else(cpus),
+            busy_poll: given.take("busy-poll", busy_poll).unwrap_or(DEFAULT_BUSY_POLL),
             log_format: given.take("log-format", log_format).unwrap_or_default(),
             log: given.take("log", filter).unwrap_or_else(|| "info".to_owned()),
             kernel_log: given.take("kernel-log", kernel_log).flatten(),
@@ -213,6 +221,8 @@ const DEFAULT_LIFETIME: Duration = Duration::from_hours(24);
 const DEFAULT_TLS_FILES: &str = "/etc/culvert/tls";
 /// Kubernetes' own default grace period.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+/// As recommended for hundreds of sockets (Linux, Documentation/admin-guide/sysctl/net.rst, `busy_poll`).
+const DEFAULT_BUSY_POLL: Duration = Duration::from_micros(100);
 
 fn cpus() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)

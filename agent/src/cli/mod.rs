@@ -154,13 +154,21 @@ mod tests {
 
     #[test]
     fn reports_every_mistake_at_once() {
-        let Err(Mistakes(mistakes)) =
-            parse_text("agent --failure maybe --workers 0 --drain soon --no-such --node a --node b stray")
-        else {
+        let Err(Mistakes(mistakes)) = parse_text(
+            "agent --failure maybe --workers 0 --busy-poll 2ms --drain soon --no-such --node a --node b stray",
+        ) else {
             panic!("it was accepted");
         };
-        for part in ["--failure", "--workers", "--drain", "--no-such", "--node", "\"stray\"", "--ca-address"]
-        {
+        for part in [
+            "--failure",
+            "--workers",
+            "--busy-poll",
+            "--drain",
+            "--no-such",
+            "--node",
+            "\"stray\"",
+            "--ca-address",
+        ] {
             assert_eq!(
                 mistakes.iter().filter(|mistake| mistake.contains(part)).count(),
                 1,

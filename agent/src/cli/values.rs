@@ -17,6 +17,9 @@ pub(crate) enum LogFormat {
 /// A certificate is renewed at half of its life, and validity has whole seconds.
 const MIN_LIFETIME: Duration = Duration::from_secs(2);
 
+/// Whoever looks for longer keeps a core from others, and gains nothing.
+const MAX_BUSY_POLL: Duration = Duration::from_millis(1);
+
 /// What the kubelet's downward API says, or else what the machine is called.
 pub(super) fn node_name() -> String {
     let named = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
@@ -49,6 +52,13 @@ pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         lifetime if lifetime >= MIN_LIFETIME => Ok(lifetime),
         _ => Err(format!("expected at least {}s", MIN_LIFETIME.as_secs())),
+    }
+}
+
+pub(super) fn busy_poll(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= MAX_BUSY_POLL => Ok(time),
+        _ => Err("expected at most 1ms, such as 50us, or 0s".to_owned()),
     }
 }
 

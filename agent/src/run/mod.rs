@@ -26,7 +26,7 @@ use culvert::{
     memory,
     observe::{AccessLog, Observer, PlaintextLog},
     status::{Asked, Document, Door, Visitor},
-    tunnel::{Decide, Workers},
+    tunnel::{Decide, Threads, Workers},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -273,8 +273,8 @@ fn start_workers(
     let decide: Arc<dyn Decide> = Arc::new(cluster.clone());
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
     let open = move || maps.open().map_err(io::Error::other);
-    Workers::start(options.workers.get(), decide, observer, originator, open)
-        .context("cannot start the workers")
+    let threads = Threads { count: options.workers.get(), busy_poll: options.busy_poll };
+    Workers::start(threads, decide, observer, originator, open).context("cannot start the workers")
 }
 
 fn start_enforcer(cluster: &Cluster, maps: &mut ControlMaps) -> Result<Enforcer> {

@@ -14,6 +14,7 @@ use tokio::{io::Interest, net::TcpStream};
 
 use super::{
     arena::{self, LARGEST, SMALLEST},
+    busy_poll,
     failure::Failure,
 };
 
@@ -113,7 +114,7 @@ impl Tcp {
     fn read(&mut self) -> io::Result<Bytes> {
         let Self { stream, size, .. } = self;
         let (result, chunk) = arena::fill(*size, |buffer| stream.try_read_buf(&mut buffer.limit(*size)));
-        result?;
+        busy_poll::heard(result?);
         self.size = next_size(self.size, chunk.len());
         Ok(chunk)
     }

@@ -6,6 +6,7 @@
 
 mod application;
 mod arena;
+mod busy_poll;
 mod decide;
 mod dial;
 mod encrypted;
@@ -40,7 +41,7 @@ use tokio::sync::watch;
 
 pub use hbone::PORT as HBONE_PORT;
 pub use listen::{Clients, listen};
-pub use workers::{Drained, Workers};
+pub use workers::{Drained, Threads, Workers};
 
 use crate::{
     cluster::{Admission, PodRef, Route},
@@ -82,7 +83,7 @@ pub struct Pod {
     pub workload: Arc<Workload>,
     /// Its addresses, at most one of each family.
     pub addresses: Vec<IpAddr>,
-    /// Non-blocking listeners in its namespace for what the kernel redirects, made by [`listen`] as all of them.
+    /// Non-blocking listeners in its namespace for what the kernel redirects, made by [`listen()`] as all of them.
     pub outbound: Vec<TcpListener>,
     /// Non-blocking listeners in its namespace for tunnels of its peers.
     pub inbound: Vec<TcpListener>,

@@ -9,12 +9,12 @@ use std::{
 };
 
 use tokio::{
-    runtime::{Builder, LocalOptions},
+    runtime::{Builder, LocalOptions, LocalRuntime},
     sync::{mpsc, oneshot},
 };
 
 use super::{
-    Decide, Kernel, Pod,
+    Decide, Kernel, Pod, busy_poll,
     enrolled::Context,
     worker::{self, Command},
 };
@@ -26,6 +26,15 @@ pub struct Workers {
     placement: Mutex<HashMap<PodRef, usize>>,
 }
 
+/// What the threads are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads {
+    /// How many; at least one.
+    pub count: usize,
+    /// For how long each may look for what comes next before it sleeps; zero for not at all.
+    pub busy_poll: Duration,
+}
+
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -34,10 +43,10 @@ pub struct Drained {
 }
 
 impl Workers {
-    /// Starts `count` threads. Each makes its own view of the kernel's maps, by `kernel`. TLS to servers outside the
+    /// Starts the threads. Each makes its own view of the kernel's maps, by `kernel`. TLS to servers outside the
     /// mesh is by `originator`.
     pub fn start<K: Kernel>(
-        count: usize,
+        threads: Threads,
         decide: Arc<dyn Decide>,
         observer: Arc<dyn Observer>,
         originator: Originator,
@@ -48,9 +57,9 @@ impl Workers {
             let (decide, observer, kernel) = (Arc::clone(&decide), Arc::clone(&observer), kernel.clone());
             let originator = Arc::clone(&originator);
             let context = move || Ok(Context { kernel: Box::new(kernel()?), decide, observer, originator });
-            spawn(index, context)
+            spawn(index, threads.busy_poll, context)
         };
-        let workers = (0..count.max(1)).map(start).collect::<io::Result<_>>()?;
+        let workers = (0..threads.count.max(1)).map(start).collect::<io::Result<_>>()?;
         Ok(Self { workers, placement: Mutex::default() })
     }
 
@@ -110,13 +119,13 @@ impl Workers {
 /// Starts a thread, and waits until it has its context.
 fn spawn(
     index: usize,
+    busy_poll: Duration,
     context: impl FnOnce() -> io::Result<Context> + Send + 'static,
 ) -> io::Result<mpsc::UnboundedSender<Command>> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (ready, started) = std::sync::mpsc::channel();
     thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        match context().and_then(|context| Ok((context, runtime()?))) {
+        match context().and_then(|context| Ok((context, runtime(busy_poll)?))) {
             Ok((context, runtime)) => {
                 // The one who waits for it does so until it comes.
                 let _ = ready.send(Ok(()));
@@ -129,4 +138,15 @@ fn spawn(
     })?;
     started.recv().map_err(|_| io::Error::other("the worker's thread ended while starting"))??;
     Ok(commands)
+}
+
+/// What a worker's thread runs.
+pub(super) fn runtime(busy_poll: Duration) -> io::Result<LocalRuntime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().on_thread_park(busy_poll::before_sleep);
+    let runtime = builder.build_local(LocalOptions::default())?;
+    if !busy_poll.is_zero() {
+        runtime.spawn_local(busy_poll::poll_for(busy_poll));
+    }
+    Ok(runtime)
 }

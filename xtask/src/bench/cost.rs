@@ -29,10 +29,10 @@ const START: Duration = Duration::from_secs(2);
 
 /// What is done, for a person, and how long it takes.
 pub(super) fn announcement(rounds: u32, seconds: u32) -> String {
-    let total = 5 * rounds * (4 * seconds + OVERHEAD);
+    let total = 5 * rounds * (5 * seconds + OVERHEAD);
     format!(
         "rounds of direct, passthrough, mtls, relay and envoy: {rounds}\n\
-         each row: throughput of 1 and of 8 streams, round trips and requests for {seconds} s each, \
+         each row: throughput of 1 and of 8 streams, round trips, the same every ms, and requests for {seconds} s each, \
          {CONNECTIONS} short connections, {HELD} held\n\
          about {total} s"
     )
@@ -50,6 +50,7 @@ impl Measurement<'_> {
         }
         self.step("throughput", Self::throughput)?;
         self.step("round trips", Self::round_trips)?;
+        self.step("round trips now and then", Self::paced)?;
         self.step("requests", Self::requests)?;
         self.step("short connections", Self::connections)?;
         Ok(self.sample)
@@ -83,9 +84,22 @@ impl Measurement<'_> {
         Ok(())
     }
 
+    /// At a rate at which a proxy has long since fallen asleep when the next one comes, unless it burns CPU time instead.
+    fn paced(&mut self) -> anyhow::Result<()> {
+        let before = self.cpu()?;
+        let times = self.timed("round-trip", Service::Echo, &["--every=0.001".to_owned()])?;
+        let (cpu, count) = (self.cpu_since(before)?, number(&times, "/count")?);
+        self.note(Figure::PacedP50, number(&times, "/p50_us")?);
+        self.note_some(Figure::CpuPerPaced, cpu.map(|cpu| cpu * 1e6 / count));
+        Ok(())
+    }
+
     fn requests(&mut self) -> anyhow::Result<()> {
+        let before = self.cpu()?;
         let rate = self.timed("requests", Service::Echo, &[])?;
-        self.note(Figure::Requests, number(&rate, "/per_second")?);
+        let (cpu, rate) = (self.cpu_since(before)?, number(&rate, "/per_second")?);
+        self.note(Figure::Requests, rate);
+        self.note_some(Figure::CpuPerRequest, cpu.map(|cpu| cpu * 1e6 / (rate * f64::from(self.seconds))));
         Ok(())
     }
 

@@ -11,12 +11,18 @@ pub(super) enum Figure {
     RoundTripP50,
     /// The same, of a hundred only one takes longer.
     RoundTripP99,
+    /// The same, median, when one is made every millisecond.
+    PacedP50,
     /// Requests of 64 bytes answered, over 64 connections.
     Requests,
     /// Connecting and one round trip, median.
     ConnectP50,
     /// CPU time of both proxies per 10⁹ bytes carried.
     CpuPerGb,
+    /// CPU time of both proxies per request, over 64 connections.
+    CpuPerRequest,
+    /// The same, when one is made every millisecond over one connection.
+    CpuPerPaced,
     /// CPU time of both proxies per short connection.
     CpuPerConnection,
     /// Resident memory (`VmRSS`) of the larger proxy before its first connection.
@@ -65,14 +71,17 @@ impl Streams {
 
 impl Figure {
     /// What a connection costs, in the order of the table.
-    pub(super) const COST: [Self; 10] = [
+    pub(super) const COST: [Self; 13] = [
         Self::Throughput1,
         Self::Throughput8,
         Self::RoundTripP50,
         Self::RoundTripP99,
+        Self::PacedP50,
         Self::Requests,
         Self::ConnectP50,
         Self::CpuPerGb,
+        Self::CpuPerRequest,
+        Self::CpuPerPaced,
         Self::CpuPerConnection,
         Self::RssIdle,
         Self::MemoryPerConnection,
@@ -114,9 +123,12 @@ impl Figure {
             Self::Throughput8 => "throughput_8_gbps",
             Self::RoundTripP50 => "rtt_64b_p50_us",
             Self::RoundTripP99 => "rtt_64b_p99_us",
+            Self::PacedP50 => "rtt_64b_every_ms_p50_us",
             Self::Requests => "rps_64",
             Self::ConnectP50 => "connect_p50_us",
             Self::CpuPerGb => "cpu_s_per_gb",
+            Self::CpuPerRequest => "cpu_us_per_request",
+            Self::CpuPerPaced => "cpu_us_per_request_every_ms",
             Self::CpuPerConnection => "cpu_ms_per_connection",
             Self::RssIdle => "rss_idle_mb",
             Self::MemoryPerConnection => "kb_per_idle_connection",
@@ -145,9 +157,12 @@ impl Figure {
             Self::Throughput8 | Self::Pushed(Eight) => "throughput, 8 streams, Gbit/s",
             Self::RoundTripP50 => "round trip of 64 bytes, p50, µs",
             Self::RoundTripP99 => "round trip of 64 bytes, p99, µs",
+            Self::PacedP50 => "the same, one every ms, p50, µs",
             Self::Requests | Self::RequestsOver(SixtyFour) => "requests/s, 64 connections",
             Self::ConnectP50 => "connect and round trip, p50, µs",
             Self::CpuPerGb => "both proxies, CPU s per GB",
+            Self::CpuPerRequest => "both proxies, CPU µs/request of 64",
+            Self::CpuPerPaced => "both proxies, CPU µs, one every ms",
             Self::CpuPerConnection => "both proxies, CPU ms/connection",
             Self::RssIdle => "larger proxy idle, MB resident",
             Self::MemoryPerConnection => "larger proxy, kB/idle connection",
@@ -171,6 +186,9 @@ impl Figure {
             Self::Requests | Self::RequestsOver(_) | Self::TakenByStalled => 0,
             Self::RoundTripP50
             | Self::RoundTripP99
+            | Self::PacedP50
+            | Self::CpuPerRequest
+            | Self::CpuPerPaced
             | Self::BesideBulkP99
             | Self::ConnectP50
             | Self::RssIdle

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::super::{Clients, Decide, Kernel, Pod, Workers, listen};
+use super::super::{Clients, Decide, Kernel, Pod, Threads, Workers, listen};
 use crate::{
     cluster::{Admission, PodRef, Route, Verdict},
     identity::{Authority, Identities, Originator, SystemClock, Workload},
@@ -32,6 +32,8 @@ use crate::{
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+const THREADS: Threads = Threads { count: 1, busy_poll: Duration::from_micros(100) };
 
 pub(in crate::tunnel) async fn soon<F: Future>(what: F) -> F::Output {
     timeout(PATIENCE, what).await.expect("it happens in time")
@@ -152,7 +154,7 @@ impl Node {
         let observer: Arc<dyn Observer> = Arc::new(Reporter(report));
         let originator = Originator::new(PathBuf::new(), Arc::new(SystemClock));
         let open = move || Ok(Played(Arc::clone(&kernel)));
-        let workers = Workers::start(1, decide, observer, originator, open).unwrap();
+        let workers = Workers::start(THREADS, decide, observer, originator, open).unwrap();
         workers.add(Pod {
             pod: pod(name),
             netns: Netns::current().unwrap(),

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,17 +23,20 @@ pub(crate) struct Times {
 /// Round trips that are not counted.
 const WARM_UP: usize = 200;
 
-/// One message after the other over one connection.
-pub(crate) fn round_trips(address: SocketAddr, time: Duration) -> Result<Times> {
+/// One message after the other over one connection, each so long after the one before, or as soon as that is answered.
+pub(crate) fn round_trips(address: SocketAddr, time: Duration, every: Duration) -> Result<Times> {
     let mut stream = connect(address)?;
     for _ in 0..WARM_UP {
         round_trip(&mut stream)?;
     }
-    let (end, mut times) = (Instant::now() + time, Vec::new());
+    let (mut next, mut times) = (Instant::now(), Vec::new());
+    let end = next + time;
     while Instant::now() < end {
+        thread::sleep(next.saturating_duration_since(Instant::now()));
         let start = Instant::now();
         round_trip(&mut stream)?;
         times.push(start.elapsed());
+        next = start + every;
     }
     Ok(summary(times))
 }

@@ -59,6 +59,9 @@ enum Command {
         /// For how long, in seconds.
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
+        /// From one message to the next, in seconds, unless its answer takes longer.
+        #[arg(long, default_value_t = 0.0)]
+        every: f64,
     },
     /// One message at a time over each of many connections.
     Requests {
@@ -129,7 +132,9 @@ fn main() -> Result<()> {
         Command::Mute { address } => servers::mute(address),
         Command::Once { address } => servers::once(address),
         Command::Relay { hops } => relay::relay(&hops),
-        Command::RoundTrip { address, seconds } => print(&alone::round_trips(address, time(seconds))?),
+        Command::RoundTrip { address, seconds, every } => {
+            print(&alone::round_trips(address, time(seconds), time(every))?)
+        }
         Command::Requests { address, connections, seconds } => {
             print(&run(many::requests(address, connections, time(seconds)))?)
         }
