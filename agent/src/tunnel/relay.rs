@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::leg::{Broken, Leg, Tcp};
+use super::{
+    leg::{Broken, Leg, Tcp},
+    tasks::come_back,
+};
 use crate::observe::Record;
 
 /// Relays until both directions have ended or one side breaks off; the other is then broken off too.
@@ -150,7 +153,7 @@ impl Pump {
                 }
             }
         }
-        cx.waker().wake_by_ref();
+        come_back(cx);
         Poll::Pending
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::arena::AT_ONCE, flow::Flow};
+use super::flow::{Flow, WORTH};
 
 /// Streams that found the output full, or others before them. Few have their turn at a time, no more than keep the tunnel
 /// busy, and go on for as long as that lasts: what their applications write meanwhile is read while it is still in the
@@ -36,9 +36,6 @@ const LITTLE: u32 = 256 * 1024;
 /// As many as this are let in ahead of those that wait for their turn, who would not have one for as long as others come
 /// anew.
 const AHEAD: usize = 64;
-/// With less room than this the output counts as full: it would be filled by small frames, of which each costs a read.
-/// Who is let in counts as wanting that much at the least, and who never says as much as that goes first.
-const WORTH: usize = 16 * 1024;
 
 impl Crowd {
     /// Whether a stream has to wait although there is room.
@@ -55,7 +52,7 @@ impl Crowd {
     }
 
     fn goes_first(&self, flow: &Flow) -> bool {
-        let says_little = (flow.said.get() as usize) < WORTH || flow.spent.get() <= LITTLE;
+        let says_little = flow.says_little() || flow.spent.get() <= LITTLE;
         says_little || (flow.turn.get() == self.turn.number && self.turn.is_on())
     }
 
@@ -142,15 +139,9 @@ fn length(waiting: usize) -> Duration {
     share.clamp(SHORTEST, LONGEST)
 }
 
-/// How much more an output takes that has so much in it.
-pub(super) const fn free(length: usize) -> usize {
-    let free = AT_ONCE.saturating_sub(length);
-    if free < WORTH { 0 } else { free }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::super::arena::AT_ONCE, *};
 
     fn flow(said: usize, spent: u32) -> Rc<Flow> {
         let flow = Rc::<Flow>::default();
@@ -173,11 +164,6 @@ mod tests {
 
     fn is_only(flows: &[Rc<Flow>], flow: &Rc<Flow>) -> bool {
         matches!(flows, [one] if Rc::ptr_eq(one, flow))
-    }
-
-    #[test]
-    fn an_output_with_little_room_is_full() {
-        assert_eq!([AT_ONCE - WORTH, AT_ONCE - WORTH + 1, AT_ONCE + 9].map(free), [WORTH, 0, 0]);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(super) struct Flow {
     task: RefCell<Option<Waker>>,
 }
 
+/// In bytes. To fill an output with less than that at a time costs too many reads.
+pub(super) const WORTH: usize = 16 * 1024;
+
 /// How a stream was broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reset {
@@ -53,6 +56,11 @@ impl Flow {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.said.set(bytes.max(self.said.get() / 2));
         self.spent.set(self.spent.get().saturating_add(bytes));
+    }
+
+    /// Whether what it sends are messages, and no flow.
+    pub(super) fn says_little(&self) -> bool {
+        (self.said.get() as usize) < WORTH
     }
 
     /// Has the task that polls be woken when there is news.

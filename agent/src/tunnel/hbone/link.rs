@@ -17,10 +17,11 @@ use super::{
         failure::Failure,
         records::Records,
     },
-    crowd::{Crowd, free},
+    crowd::Crowd,
     flow::Flow,
     load::Load,
     outlet::{Flushed, Outlet},
+    portion::Portion,
 };
 use crate::identity::VerifiedPeer;
 
@@ -40,6 +41,7 @@ pub(super) struct Link {
 pub(super) struct Core {
     pub(super) http: Connection<Rc<Flow>>,
     pub(super) outlet: Outlet,
+    portion: Portion,
     /// How often something was put into the output since it was last sent.
     words: usize,
     /// How many bytes were, since the driver had its turn.
@@ -72,6 +74,7 @@ impl Link {
             core: RefCell::new(Core {
                 http,
                 outlet: Outlet::new(records),
+                portion: Portion::default(),
                 words: 0,
                 ahead: 0,
                 crowd: Crowd::default(),
@@ -102,6 +105,12 @@ impl Link {
             self.flush();
         }
         result
+    }
+
+    /// A stream has put so many bytes of its application's into the output.
+    pub(super) fn has_said(&self, flow: &Flow, bytes: usize) {
+        flow.has_said(bytes);
+        self.core.borrow_mut().portion.note(flow, bytes);
     }
 
     /// The driver's turn: streams may get ahead of it again.
@@ -149,7 +158,8 @@ impl Link {
         let mut core = self.core.borrow_mut();
         let output = core.http.output();
         arena::equip(output);
-        free(output.len())
+        let length = output.len();
+        core.portion.free(length)
     }
 
     /// Has the task that polls be woken when there is something to send.
@@ -182,8 +192,8 @@ impl Link {
     /// somebody waits, the driver comes by again.
     fn admit(&self) {
         let admitted = {
-            let Core { http, crowd, .. } = &mut *self.core.borrow_mut();
-            crowd.admit(free(http.output().len()))
+            let Core { http, portion, crowd, .. } = &mut *self.core.borrow_mut();
+            crowd.admit(portion.free(http.output().len()))
         };
         if admitted.is_empty() {
             return;
@@ -198,8 +208,8 @@ impl Link {
     /// when the driver asks again. Whether it is to do so, once the sockets have been looked at.
     pub(super) fn pass_turn(&self) -> bool {
         let admitted = {
-            let Core { http, crowd, is_silent, .. } = &mut *self.core.borrow_mut();
-            let room = free(http.output().len());
+            let Core { http, portion, crowd, is_silent, .. } = &mut *self.core.borrow_mut();
+            let room = portion.free(http.output().len());
             if room == 0 || !crowd.is_idle() {
                 return false;
             }

@@ -11,6 +11,7 @@ mod link;
 mod load;
 mod outlet;
 mod pool;
+mod portion;
 mod server;
 mod socket;
 mod stream;

@@ -17,6 +17,7 @@ use super::{
         failure::Failure,
         leg::{Broken, Leg, Tcp},
         relay::{Ended, part},
+        tasks::come_back,
     },
     early::Early,
     flow::{Flow, Reset},
@@ -228,7 +229,7 @@ impl Carried {
             }
         }
         self.up = Up::Open;
-        cx.waker().wake_by_ref();
+        come_back(cx);
         Ok(())
     }
 
@@ -242,7 +243,7 @@ impl Carried {
                 (read.as_ref().map_or(0, |length| *length), read)
             })
         })?;
-        stream.flow.has_said(length);
+        stream.link.has_said(&stream.flow, length);
         *size = next_size(*size, wanted, length);
         Ok(length)
     }

@@ -7,17 +7,15 @@ mod receive;
 
 use std::{
     io, mem,
-    pin::pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use culvert_http2::{Connection, Head, StreamId};
 use culvert_policy::Reason;
-use tokio::task::yield_now;
 
 use super::{
-    super::{failure::Failure, records::Session},
+    super::{failure::Failure, records::Session, tasks::come_back},
     flow::Flow,
     link::Link,
     outlet::Flushed,
@@ -41,8 +39,8 @@ pub(super) enum News {
     Settled,
 }
 
-/// Turns of reading before the worker's other tasks have theirs.
-const TURNS: usize = 4;
+/// Turns of reading before the worker's other tasks have theirs. A read that has emptied the socket takes another to see it.
+const TURNS: usize = 2;
 
 impl Driver {
     pub(super) fn new(session: Session, http: Connection<Rc<Flow>>) -> (Rc<Link>, Self) {
@@ -97,7 +95,7 @@ impl Driver {
                 return self.ended();
             }
         }
-        cx.waker().wake_by_ref();
+        come_back(cx);
         Ok(false)
     }
 
@@ -130,12 +128,6 @@ impl Driver {
             None => Ok(true),
         }
     }
-}
-
-/// Has this task polled again once the runtime has looked for what has come on the sockets, as it does before it goes on
-/// with those that yield.
-fn come_back(cx: &mut Context<'_>) {
-    let _pending = pin!(yield_now()).poll(cx);
 }
 
 impl Drop for Driver {
