@@ -110,6 +110,12 @@ impl Agent {
         self.wait_for_record_since(0, wanted)
     }
 
+    /// Waits for the record of a connection that was not taken before, and takes it. A port may come again: pods that
+    /// connect to several addresses go through their ports in several places.
+    pub fn take_record(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        self.take(|line| is_record(line) && wanted(line))
+    }
+
     /// Waits for the record of a connection, of those after a mark.
     pub fn wait_for_record_since(
         &self,

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     DEADLINE, Line,
     log::Log,
+    panicked,
     process::{signal, wait_until},
     run::{Run, making},
 };
@@ -38,6 +39,7 @@ impl Daemon {
         mut command: Command,
     ) -> anyhow::Result<Self> {
         let _making = making();
+        panicked::keep();
         let name = format!("the {kind} of {node}");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let log_file = run.directory().join(format!("{node}.{kind}.log"));
@@ -72,6 +74,12 @@ impl Daemon {
         self.wait_from(mark, DEADLINE, wanted)
     }
 
+    /// Waits for a line that was not taken before, and takes it: two lines may say the same.
+    pub fn take(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let found = self.log.take(Instant::now() + DEADLINE, |line| wanted(&line.json));
+        found.map(|line| line.json).with_context(|| self.did_not_say())
+    }
+
     fn wait_from(
         &self,
         mark: usize,
@@ -81,7 +89,11 @@ impl Daemon {
         let found = self.log.wait_for(mark, Instant::now() + patience, |line| {
             if wanted(&line.json) { Some(line.json.clone()) } else { None }
         });
-        found.with_context(|| format!("{} did not say it:\n{}", self.name, self.log.text()))
+        found.with_context(|| self.did_not_say())
+    }
+
+    fn did_not_say(&self) -> String {
+        format!("{} did not say it:\n{}", self.name, self.log.text())
     }
 
     /// What it has printed.
@@ -143,7 +155,8 @@ impl Drop for Daemon {
         // It may have ended long ago.
         let _ = self.kill();
         if thread::panicking() {
-            eprintln!("--- {}\n{}---", self.name, self.log.text());
+            let reason = panicked::last().unwrap_or_default();
+            eprintln!("--- {}\n{}--- {reason}", self.name, self.log.text());
         }
     }
 }

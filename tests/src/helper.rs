@@ -53,7 +53,11 @@ fn join(netns: &Path, cgroup: &Path) -> io::Result<()> {
 
 fn answer(channel: BorrowedFd<'_>, request: &Request) -> io::Result<()> {
     match make(request) {
-        Ok(socket) => send(channel, &Answer::Done, Some(socket.as_fd())),
+        Ok(socket) => {
+            send(channel, &Answer::Made, Some(socket.as_fd()))?;
+            drop(socket);
+            send(channel, &Answer::Done, None)
+        }
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error());
             send(channel, &Answer::Errno(errno), None)

@@ -40,6 +40,7 @@ mod mesh;
 mod netns;
 mod node;
 mod pair;
+mod panicked;
 mod pattern;
 mod place;
 mod pod;

@@ -1,6 +1,7 @@
 //! The lines that a process prints, as they come.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     path::Path,
@@ -30,6 +31,8 @@ pub(crate) struct Log {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// The places of lines that were taken.
+    taken: Mutex<BTreeSet<usize>>,
 }
 
 #[derive(Default)]
@@ -82,6 +85,18 @@ impl Log {
             }
             state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Waits for a line that was not taken before, and takes it. None as for [`wait_for`](Self::wait_for).
+    pub(crate) fn take(&self, deadline: Instant, mut wanted: impl FnMut(&Line) -> bool) -> Option<Line> {
+        let mut taken = self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = 0..;
+        let (place, line) = self.wait_for(0, deadline, |line| {
+            let place = places.next()?;
+            (!taken.contains(&place) && wanted(line)).then(|| (place, line.clone()))
+        })?;
+        taken.insert(place);
+        Some(line)
     }
 
     /// How many lines there are now.
@@ -143,6 +158,18 @@ mod tests {
             assert!(waiting.join().unwrap().is_some());
         });
         assert!(wait_for(&log, "starting").is_some());
+    }
+
+    #[test]
+    fn a_line_is_taken_once() {
+        let (reader, mut writer) = pipe().unwrap();
+        let log = Log::default();
+        log.follow(reader);
+        writer.write_all(b"first\nagain\nagain\n").unwrap();
+        drop(writer);
+        let take = |word| log.take(Instant::now() + DEADLINE, |line| line.text == word);
+        assert!(take("again").is_some() && take("first").is_some() && take("again").is_some());
+        assert!(take("again").is_none() && take("first").is_none());
     }
 
     #[test]

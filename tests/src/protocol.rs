@@ -1,4 +1,4 @@
-//! What a test says to the process that lives in a pod, and how a socket comes back: one message, one answer.
+//! What a test says to the process that lives in a pod, and how a socket comes back.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -34,10 +34,12 @@ pub(crate) enum Request {
     },
 }
 
-/// The answer; a socket comes with `Done`, except with the first one, which says that the helper is in its place.
+/// The answer: `Made` and then `Done`, or what went wrong. The first `Done` of all says that the helper is in its place.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// It was done.
+    /// A socket, which comes with it.
+    Made,
+    /// The helper is in its place, and no longer holds what it made: a socket that the test closes is closed.
     Done,
     /// The kernel said no.
     Errno(i32),

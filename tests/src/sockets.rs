@@ -57,6 +57,7 @@ impl Helper {
             Answer::Done => Ok(Self { process, channel: Mutex::new(ours) }),
             Answer::Errno(errno) => Err(io::Error::from_raw_os_error(errno).into()),
             Answer::Broken(message) => bail!("the helper cannot join its pod: {message}"),
+            Answer::Made => bail!("the helper made what nobody asked for"),
         }
     }
 
@@ -102,10 +103,16 @@ impl Helper {
     fn ask(&self, request: &Request) -> io::Result<Socket> {
         let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
         send(channel.as_fd(), request, None)?;
-        match receive(&*channel)? {
-            Some((Answer::Done, Some(socket))) => Ok(socket.into()),
-            Some((Answer::Errno(errno), _)) => Err(io::Error::from_raw_os_error(errno)),
-            answer => Err(io::Error::other(format!("the pod's helper answered {answer:?}"))),
+        let mut made = None;
+        loop {
+            match (receive(&*channel)?, made.take()) {
+                (Some((Answer::Made, Some(socket))), None) => made = Some(socket),
+                (Some((Answer::Done, None)), Some(socket)) => return Ok(socket.into()),
+                (Some((Answer::Errno(errno), _)), _) => return Err(io::Error::from_raw_os_error(errno)),
+                (answer, _) => {
+                    return Err(io::Error::other(format!("the pod's helper answered {answer:?}")));
+                }
+            }
         }
     }
 }

@@ -6,9 +6,11 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use culvert_testbed::{Family, Machine, Node, Place, Pod, PodSpec, ServiceSpec, SocketSpec, cgroup_root};
+use socket2::SockRef;
 
 struct Pair {
     client: Pod,
@@ -65,6 +67,23 @@ fn sockets_are_made_as_asked() {
     assert_eq!(sent.peer_addr().unwrap(), "[::ffff:10.2.0.2]:80".parse().unwrap());
     assert_eq!(received.peer_addr().unwrap(), "[::ffff:10.1.0.2]:4321".parse().unwrap());
 }
+
+#[test]
+fn a_socket_that_the_test_closes_is_closed() {
+    let Pair { server, a, machine: _machine, .. } = pair().unwrap();
+    let address = server.address(Family::V4, 80);
+    let _listener = server.listen(address).unwrap();
+    let other = a.place("other").unwrap();
+    let bind = Some(SocketAddr::new(a.ip(Family::V4), 4321));
+    for place in [&*a, &other].into_iter().cycle().take(CLOSED) {
+        let stream = place.connect_as(address, SocketSpec { bind, ..SocketSpec::default() }).unwrap();
+        // Without TIME_WAIT: the next one can have the port once nobody holds this one.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// The helper used to hold a socket for a while; some of so many met it.
+const CLOSED: usize = 1000;
 
 #[test]
 fn a_refused_connection_is_the_error_of_connect() {

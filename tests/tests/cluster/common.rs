@@ -65,21 +65,21 @@ impl Cluster {
         Ok(self.inbound(source))
     }
 
-    /// What the server's agent wrote of a connection that has ended.
+    /// What the server's agent wrote of a connection that has ended; to be asked for once.
     pub(crate) fn inbound(&self, source: SocketAddr) -> Value {
         record(&self.server_agent, "inbound", source)
     }
 
-    /// What the client's agent wrote of a connection that has ended.
+    /// What the client's agent wrote of a connection that has ended; to be asked for once.
     pub(crate) fn outbound(&self, source: SocketAddr) -> Value {
         record(&self.client_agent, "outbound", source)
     }
 }
 
-/// What an agent wrote of a connection that has ended.
+/// What an agent wrote of a connection that has ended; to be asked for once.
 pub(crate) fn record(agent: &Agent, direction: &str, source: SocketAddr) -> Value {
     agent
-        .wait_for_record(|line| line["direction"] == direction && line["source"] == source.to_string())
+        .take_record(|line| line["direction"] == direction && line["source"] == source.to_string())
         .expect("each connection has a record")
 }
 
