@@ -62,7 +62,7 @@ targets! {
     /// The root certificates that are published.
     roots: identity::roots,
     /// A socket in the kernel's list.
-    socket: enforce::diag,
+    socket: sock_diag,
     /// A line of a watch, or a page of a list.
     watch: cluster::watch::wire,
 }

@@ -15,6 +15,7 @@ pub mod memory;
 mod netlink;
 pub mod netns;
 pub mod observe;
+mod sock_diag;
 pub mod status;
 mod sys;
 pub mod tunnel;

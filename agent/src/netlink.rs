@@ -12,8 +12,9 @@ use socket2::Socket;
 
 /// The kernel answers at once; this only bounds a defect.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// More than the kernel puts into one datagram.
-const DATAGRAM: usize = 64 * 1024;
+/// More than the kernel puts into one datagram of a list, and more than into the answer to an order.
+const LISTED: usize = 64 * 1024;
+const ANSWERED: usize = 1024;
 
 /// A netlink socket.
 pub(crate) struct Netlink(Socket);
@@ -32,12 +33,12 @@ impl Netlink {
         request: &[u8],
         each: impl FnMut(u16, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.ask(kind, FLAG_REQUEST | FLAG_DUMP, request, each)
+        self.ask(kind, FLAG_REQUEST | FLAG_DUMP, request, &mut vec![0; LISTED], each)
     }
 
     /// Has the kernel do something.
     pub(crate) fn act(&self, kind: u16, request: &[u8]) -> io::Result<()> {
-        self.ask(kind, FLAG_REQUEST | FLAG_ACK, request, |_, _| Ok(()))
+        self.ask(kind, FLAG_REQUEST | FLAG_ACK, request, &mut [0; ANSWERED], |_, _| Ok(()))
     }
 
     fn ask(
@@ -45,12 +46,12 @@ impl Netlink {
         kind: u16,
         flags: u16,
         request: &[u8],
+        datagram: &mut [u8],
         mut each: impl FnMut(u16, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         self.0.send(&message(kind, flags, request))?;
-        let mut datagram = vec![0; DATAGRAM];
         loop {
-            let length = (&self.0).read(&mut datagram)?;
+            let length = (&self.0).read(datagram)?;
             if take_messages(&datagram[..length], &mut each)? {
                 return Ok(());
             }

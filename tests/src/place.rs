@@ -71,6 +71,11 @@ impl Place {
         command
     }
 
+    /// Sets a kernel parameter of the network namespace; named as below `/proc/sys/net`.
+    pub fn sysctl(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        netns::sysctl(&self.netns, &[(name, value)])
+    }
+
     /// The name of the network namespace, as `ip netns` knows it.
     pub fn netns(&self) -> &str {
         &self.netns

@@ -52,6 +52,35 @@ fn hold_many(family: Family) {
     assert!((1..=16).contains(&tunnels), "{CONNECTIONS} streams took {tunnels} tunnels");
 }
 
+/// Ports that a pod may connect from, and connections that it ends one after the other.
+const PORTS: u16 = 3000;
+const ENDED: u16 = 7000;
+
+#[test]
+fn ports_of_ended_connections_serve_again_over_ipv4() {
+    end_many(Family::V4);
+}
+
+#[test]
+fn ports_of_ended_connections_serve_again_over_ipv6() {
+    end_many(Family::V6);
+}
+
+/// The client closes first, so that its own port and that of the server's agent are those that wait.
+fn end_many(family: Family) {
+    let pair = Pair::start().unwrap();
+    let address = pair.server.address(family, 80).to_string();
+    let server = Load::start(pair.server.command(LOAD).args(["serve", &address]));
+    server.says("listening");
+    let ports = format!("40000 {}", 40000 + PORTS - 1);
+    for pod in [&pair.client, &pair.server] {
+        pod.sysctl("ipv4/ip_local_port_range", &ports).unwrap();
+    }
+    let count = format!("--count={ENDED}");
+    let client = pair.client.command(LOAD).args(["connect", &address, &count]).output().unwrap();
+    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
+}
+
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();

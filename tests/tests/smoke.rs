@@ -90,6 +90,23 @@ fn plaintext_that_is_open_is_closed_when_policy_forbids_it() {
     }
 }
 
+/// The client closes first: it is the agent's port that waits in the server's pod.
+#[test]
+fn a_pod_with_few_ports_is_served() {
+    let pair = Pair::start().unwrap();
+    pair.server.sysctl("ipv4/ip_local_port_range", "40000 40099").unwrap();
+    for family in Family::ALL {
+        let address = pair.server.address(family, 80);
+        let listener = pair.server.listen(address).unwrap();
+        for _ in 0..300 {
+            let asked = pair.client.connect(address).unwrap();
+            let (mut answered, _) = listener.accept().unwrap();
+            drop(asked);
+            assert_eq!(answered.read(&mut [0]).unwrap(), 0);
+        }
+    }
+}
+
 /// Asks, and returns whom the application was shown that heard it.
 fn accept_question(listener: &TcpListener, client: &mut impl Write) -> SocketAddr {
     client.write_all(b"question").unwrap();

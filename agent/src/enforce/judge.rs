@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use culvert_abi::HBONE_PORT;
 use culvert_policy::{PortModes, Reason, admit_plaintext};
 
-use super::diag::{Flow, Socket, State};
+use crate::sock_diag::{Flow, Socket, State};
 
 /// A pod, as its sockets show it.
 pub(super) struct Server<'a> {

@@ -7,7 +7,6 @@
 //! Only the server's side is judged. The client's rules choose how a connection is begun, and one that has begun goes on
 //! as it is for as long as the server accepts it.
 
-pub(crate) mod diag;
 mod judge;
 
 use std::{
@@ -22,14 +21,12 @@ use std::{
 use culvert_policy::{Reason, Transport};
 use tracing::{debug, info, warn};
 
-use self::{
-    diag::{Diag, Socket},
-    judge::Server,
-};
+use self::judge::Server;
 use crate::{
     cluster::{Cluster, PodRef},
     netns::Netns,
     observe::{Direction, Line, Observer, Outcome},
+    sock_diag::{Diag, Socket},
 };
 
 /// Looks through pods' open sockets, on a thread of its own: the kernel takes milliseconds to list them.

@@ -1,10 +1,21 @@
 //! The last step of every inbound connection: to the pod's application, which sees the client's address.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
+use std::{
+    cell::RefCell,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
 
 use culvert_policy::{Reason, Transport};
+use socket2::Socket;
 
-use super::{Kernel, dial, enrolled::Enrolled, failure::Failure, leg::Tcp};
+use super::{
+    Kernel, dial,
+    enrolled::Enrolled,
+    failure::Failure,
+    leg::{Begun, Tcp},
+};
 
 /// Authorise, connect; with the reason for which the client is let in.
 pub(super) async fn reach(
@@ -14,8 +25,7 @@ pub(super) async fn reach(
     client: SocketAddr,
 ) -> Result<(Reason, Tcp, Announced), Failure> {
     let reason = enrolled.context.decide.admit(&enrolled.pod, by, target.port())?;
-    let (socket, agent) =
-        dial::app_socket(&enrolled.netns, target.ip()).map_err(|error| dial::exhausted(&error))?;
+    let (socket, agent) = socket(enrolled, target.ip()).await.map_err(|error| dial::exhausted(&error))?;
     let announced = Announced::new(enrolled, agent, client)?;
     let app = dial::connect(socket, target).await.map_err(|error| {
         Failure::new(
@@ -23,7 +33,18 @@ pub(super) async fn reach(
             format_args!("connecting to the application at {target}: {error}"),
         )
     })?;
-    Ok((reason, Tcp::new(app), announced))
+    Ok((reason, Tcp::within(app, Begun::ByAgent, &enrolled.time_wait), announced))
+}
+
+/// A socket with a port. Where none is free, some of those may become free that nobody uses any more.
+async fn socket(enrolled: &Enrolled, from: IpAddr) -> io::Result<(Socket, SocketAddr)> {
+    match dial::app_socket(&enrolled.netns, from) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            enrolled.time_wait.free().await;
+            dial::app_socket(&enrolled.netns, from)
+        }
+        made => made,
+    }
 }
 
 /// For as long as this lives, the application sees the client's address, not the agent's.

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Decide, Kernel, Pod, application::Announcements, hbone::Pool, inbound, outbound, steered, stock::Stock,
-    tasks::Tasks,
+    tasks::Tasks, time_wait::TimeWait,
 };
 use crate::{
     cluster::PodRef,
@@ -47,6 +47,7 @@ pub(super) struct Enrolled {
     pub(super) tunnels: Tasks<()>,
     pub(super) handshakes: Rc<Cell<usize>>,
     pub(super) announcements: Announcements,
+    pub(super) time_wait: Rc<TimeWait>,
     own_ports: Vec<u16>,
     turn: Cell<usize>,
     listeners: Tasks<()>,
@@ -83,6 +84,7 @@ impl Enrolled {
         let own = outbound.iter().chain(&inbound).chain(&steered);
         let own_ports = own.map(port).collect::<io::Result<Vec<_>>>()?;
         let enrolled = Rc::new(Self {
+            time_wait: TimeWait::new(pod.pod.clone(), pod.netns.clone(), &pod.addresses),
             pod: pod.pod,
             netns: Stock::new(pod.netns),
             workload: pod.workload,

@@ -16,6 +16,7 @@ use super::{
     arena::{self, LARGEST, SMALLEST},
     busy_poll,
     failure::Failure,
+    time_wait::TimeWait,
 };
 
 /// One side of a relay: bytes in, bytes out, each direction ending on its own.
@@ -66,9 +67,19 @@ pub(super) enum Broken {
 #[derive(Debug)]
 pub(super) struct Tcp {
     stream: Rc<TcpStream>,
-    size: usize,
+    /// Counts those of the pod's ports that an end keeps; none where the other side is not in the pod.
+    ports: Option<Rc<TimeWait>>,
+    size: u32,
+    begun_by: Begun,
     received_all: bool,
     sent_all: bool,
+}
+
+/// Who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    ByAgent,
+    ByApplication,
 }
 
 impl Tcp {
@@ -77,7 +88,21 @@ impl Tcp {
     pub(super) fn new(stream: TcpStream) -> Self {
         // Fails only on a socket that is broken, which its first use shows as well.
         let _ = stream.set_zero_linger();
-        Self { stream: Rc::new(stream), size: SMALLEST, received_all: false, sent_all: false }
+        Self {
+            stream: Rc::new(stream),
+            ports: None,
+            size: short(SMALLEST),
+            begun_by: Begun::ByAgent,
+            received_all: false,
+            sent_all: false,
+        }
+    }
+
+    /// The same within a pod.
+    pub(super) fn within(stream: TcpStream, begun_by: Begun, ports: &Rc<TimeWait>) -> Self {
+        let mut within = Self::new(stream);
+        (within.begun_by, within.ports) = (begun_by, Some(Rc::clone(ports)));
+        within
     }
 
     /// Ends once the other side has broken off, whether or not there is something to be read before.
@@ -103,7 +128,16 @@ impl Tcp {
     /// Tells the other side that nothing more comes.
     pub(super) fn finish(&mut self) -> Result<(), Broken> {
         self.sent_all = true;
+        self.count();
         SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write).map_err(reset)
+    }
+
+    /// Who ends first has `TIME_WAIT`; where that is who has connected, it keeps a port from being used.
+    fn count(&self) {
+        let ended_by = if self.received_all { Begun::ByApplication } else { Begun::ByAgent };
+        if let Some(ports) = self.ports.as_ref().filter(|_| ended_by == self.begun_by) {
+            ports.kept();
+        }
     }
 
     /// Has it end with a FIN although the other side may send more, which then meets a RST: as a socket is closed.
@@ -112,12 +146,17 @@ impl Tcp {
     }
 
     fn read(&mut self) -> io::Result<Bytes> {
-        let Self { stream, size, .. } = self;
-        let (result, chunk) = arena::fill(*size, |buffer| stream.try_read_buf(&mut buffer.limit(*size)));
+        let (stream, size) = (&self.stream, self.size as usize);
+        let (result, chunk) = arena::fill(size, |buffer| stream.try_read_buf(&mut buffer.limit(size)));
         busy_poll::heard(result?);
-        self.size = next_size(self.size, chunk.len());
+        self.size = short(next_size(size, chunk.len()));
         Ok(chunk)
     }
+}
+
+/// A size of at most `LARGEST`, kept with each idle connection.
+fn short(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 /// A flow that fills its reads gets larger ones; one that does not gives the room back.

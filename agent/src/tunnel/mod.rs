@@ -26,6 +26,7 @@ mod stock;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod time_wait;
 mod tls;
 mod worker;
 mod workers;

@@ -12,7 +12,7 @@ use super::{
     enrolled::{Connection, Enrolled, Phase},
     failure::Failure,
     hbone::{Driver, Early, Key, Promise, Shown, Stream, Tunnel, Unopened},
-    leg::{Broken, Tcp},
+    leg::{Begun, Broken, Tcp},
     originate, records,
     relay::{Ended, relay},
     tls::Secured,
@@ -27,7 +27,12 @@ use crate::{
 pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: SocketAddr) {
     let record = enrolled.record(Direction::Outbound, enrolled.shown(source));
     let label = Connection { record: Rc::clone(&record), admitted: Rc::default() };
-    let serving = serve(Rc::clone(enrolled), Tcp::new(stream), source, record);
+    let serving = serve(
+        Rc::clone(enrolled),
+        Tcp::within(stream, Begun::ByApplication, &enrolled.time_wait),
+        source,
+        record,
+    );
     enrolled.connections.spawn(label, serving);
 }
 

@@ -1,4 +1,4 @@
-//! Tasks that can be counted, waited for and cut.
+//! Tasks that can be counted, waited for and cut, and that let others go on.
 
 use std::{
     cell::{Cell, RefCell},

@@ -17,16 +17,16 @@ use crate::{
 };
 
 /// A door to the kernel's sockets of one namespace.
-pub(super) struct Diag(Netlink);
+pub(crate) struct Diag(Netlink);
 
 /// A TCP socket.
 #[derive(Clone, Debug)]
-pub(super) struct Socket {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
-    pub(super) state: State,
+pub(crate) struct Socket {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) state: State,
     /// What the kernel's programs remember of it; none where it is older than they are.
-    pub(super) flow: Option<Flow>,
+    pub(crate) flow: Option<Flow>,
     family: u8,
     /// `struct inet_diag_sockid`, by which the kernel knows it.
     id: [u8; ID],
@@ -34,18 +34,20 @@ pub(super) struct Socket {
 
 /// As far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// It accepts.
     Listening,
     /// The handshake is not over, and the application has yet to hear of it.
     Request,
     /// A connection.
     Open,
+    /// It has ended, and waits for packets that may still come (`TIME_WAIT`).
+    Ended,
 }
 
 /// Whose it is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(crate) enum Flow {
     /// An application's, which was called from outside in plaintext.
     PlaintextInbound,
     /// Anything else.
@@ -54,35 +56,44 @@ pub(super) enum Flow {
 
 impl Socket {
     #[cfg(test)]
-    pub(super) const fn new(local: SocketAddr, remote: SocketAddr, state: State, flow: Option<Flow>) -> Self {
+    pub(crate) const fn new(local: SocketAddr, remote: SocketAddr, state: State, flow: Option<Flow>) -> Self {
         Self { local, remote, state, flow, family: 0, id: [0; ID] }
     }
 
     /// Whether its handshake is not over.
-    pub(super) fn is_request(&self) -> bool {
+    pub(crate) fn is_request(&self) -> bool {
         self.state == State::Request
     }
 }
 
 impl Diag {
     /// Of a namespace.
-    pub(super) fn open(netns: &Netns) -> io::Result<Self> {
+    pub(crate) fn open(netns: &Netns) -> io::Result<Self> {
         Ok(Self(netns.netlink(libc::NETLINK_SOCK_DIAG)?))
     }
 
-    /// All sockets but those that only wait for the last packets to die out. `flows` is the kernel's map of flows.
-    pub(super) fn sockets(&self, flows: &impl AsFd) -> io::Result<Vec<Socket>> {
+    /// All sockets but those that have ended. `flows` is the kernel's map of flows.
+    pub(crate) fn sockets(&self, flows: &impl AsFd) -> io::Result<Vec<Socket>> {
         let flows = u32::try_from(flows.as_fd().as_raw_fd()).map_err(io::Error::other)?;
         let storages = attribute(REQUEST_STORAGES, &attribute(REQUEST_MAP, &flows.to_ne_bytes()));
         let mut all = Vec::new();
         for family in FAMILIES {
-            all.extend(self.list(family, &storages)?);
+            all.extend(self.list(family, !(1 << TIME_WAIT | 1 << CLOSE), &storages)?);
         }
         Ok(all)
     }
 
-    fn list(&self, family: u8, attributes: &[u8]) -> io::Result<Vec<Socket>> {
-        let request = [request(family, STATES, &[0; ID]), attributes.to_vec()].concat();
+    /// Those that have ended and are not gone.
+    pub(crate) fn ended(&self) -> io::Result<Vec<Socket>> {
+        let mut all = Vec::new();
+        for family in FAMILIES {
+            all.extend(self.list(family, 1 << TIME_WAIT, &[])?);
+        }
+        Ok(all)
+    }
+
+    fn list(&self, family: u8, states: u32, attributes: &[u8]) -> io::Result<Vec<Socket>> {
+        let request = [request(family, states, &[0; ID]), attributes.to_vec()].concat();
         let mut all = Vec::new();
         self.0.list(BY_FAMILY, &request, |_, body| {
             all.extend(socket(body)?);
@@ -91,9 +102,9 @@ impl Diag {
         Ok(all)
     }
 
-    /// Closes a connection as if it had been reset; false if it has ended by itself, or is about to: older
-    /// kernels cannot close what has only last packets to wait for.
-    pub(super) fn destroy(&self, socket: &Socket) -> io::Result<bool> {
+    /// Closes a connection as if it had been reset, and has what has ended gone; false if it is gone already, or has ended
+    /// and the kernel is older than Linux 6.0.
+    pub(crate) fn destroy(&self, socket: &Socket) -> io::Result<bool> {
         match self.0.act(DESTROY, &request(socket.family, 0, &socket.id)) {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => Ok(false),
@@ -102,7 +113,7 @@ impl Diag {
     }
 
     /// Whether the kernel closes connections at all, which it tells of one that does not exist.
-    pub(super) fn can_destroy(&self) -> io::Result<bool> {
+    pub(crate) fn can_destroy(&self) -> io::Result<bool> {
         match self.0.act(DESTROY, &request(FAMILIES[0], 0, &[0; ID])) {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
@@ -136,12 +147,12 @@ fn socket(body: &[u8]) -> io::Result<Option<Socket>> {
     }))
 }
 
-/// A socket that waits for its last packets is none of ours.
 const fn state(number: u8) -> Option<State> {
     match number {
         LISTEN => Some(State::Listening),
         SYN_RECV | NEW_SYN_RECV => Some(State::Request),
-        CLOSE | TIME_WAIT => None,
+        TIME_WAIT => Some(State::Ended),
+        CLOSE => None,
         _ => Some(State::Open),
     }
 }
@@ -192,7 +203,6 @@ const TIME_WAIT: u8 = 6;
 const CLOSE: u8 = 7;
 const LISTEN: u8 = 10;
 const NEW_SYN_RECV: u8 = 12;
-const STATES: u32 = !(1 << TIME_WAIT | 1 << CLOSE);
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +234,7 @@ mod tests {
             };
             let ((mut closed, _kept), (mut other, mut server)) = (connect(), connect());
             let diag = diag();
-            let all = diag.list(family, &[]).expect("it answers");
+            let all = diag.list(family, u32::MAX, &[]).expect("it answers");
             let is_listener = |it: &&Socket| it.local == at && it.state == State::Listening;
             assert_eq!(all.iter().filter(is_listener).count(), 1);
             let remote = closed.local_addr().expect("it has one");
@@ -236,6 +246,30 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
             io::Write::write_all(&mut other, b"x").expect("it is open");
             server.read_exact(&mut [0]).expect("it is open");
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_found_and_gone() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).expect("a port is free");
+            let at = listener.local_addr().expect("it has one");
+            let client = TcpStream::connect(at).expect("it listens");
+            let from = client.local_addr().expect("it has one");
+            let (mut server, _) = listener.accept().expect("it is there");
+            drop(client);
+            assert_eq!(server.read(&mut [0]).expect("an end"), 0);
+            drop(server);
+            let diag = diag();
+            let ended = || {
+                let all = diag.ended().expect("it answers");
+                all.into_iter().find(|it| it.local == from && it.remote == at)
+            };
+            let found = ended().expect("it is listed");
+            assert_eq!(found.state, State::Ended);
+            assert!(diag.destroy(&found).expect("it can be ended"));
+            assert!(ended().is_none());
+            assert!(!diag.destroy(&found).expect("it is no error"), "it is gone");
         }
     }
 
