@@ -212,6 +212,8 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
+    use socket2::{Domain, Type};
+
     use super::*;
 
     /// A descriptor that is no map of flows.
@@ -270,6 +272,15 @@ mod tests {
             assert!(diag.destroy(&found).expect("it can be ended"));
             assert!(ended().is_none());
             assert!(!diag.destroy(&found).expect("it is no error"), "it is gone");
+
+            let again =
+                socket2::Socket::new(Domain::for_address(from), Type::STREAM, None).expect("a socket");
+            again.bind(&from.into()).expect("the port is free");
+            again.connect(&at.into()).expect("it listens");
+            assert!(!diag.destroy(&found).expect("it is no error"), "that is another one");
+            let (mut server, _) = listener.accept().expect("it is there");
+            io::Write::write_all(&mut TcpStream::from(again), b"x").expect("it is open");
+            server.read_exact(&mut [0]).expect("it is open");
         }
     }
 

@@ -82,7 +82,7 @@ fn a_socket_that_the_test_closes_is_closed() {
     }
 }
 
-/// The helper used to hold a socket for a while; some of so many met it.
+/// Enough for some to meet a helper that holds a socket a moment longer than the test.
 const CLOSED: usize = 1000;
 
 #[test]

@@ -71,12 +71,12 @@ fn tell_limits(flows: &OwnedFd) {
         Ok(true) => {}
         Ok(false) => warn!(
             "this kernel closes no connections (CONFIG_INET_DIAG_DESTROY is not set): plaintext ones that are open when \
-             a port becomes STRICT go on until they end"
+             a port becomes STRICT go on until they end, and a pod may run out of ports at 470 short connections a second"
         ),
         Err(error) => warn!(
             %error,
             "this kernel does not list connections (is its module tcp_diag there?): plaintext ones that are open when a \
-             port becomes STRICT go on until they end"
+             port becomes STRICT go on until they end, and a pod may run out of ports at 470 short connections a second"
         ),
     }
 }

@@ -39,7 +39,8 @@ pub(super) enum News {
     Settled,
 }
 
-/// Turns of reading before the worker's other tasks have theirs. A read that has emptied the socket takes another to see it.
+/// Turns of reading before the worker's other tasks have theirs. A read that has emptied the socket takes another to see
+/// it.
 const TURNS: usize = 2;
 
 impl Driver {
