@@ -8,9 +8,10 @@ use std::{
     future::{pending, poll_fn},
     mem,
     task::{Poll, Waker},
-    thread,
     time::{Duration, Instant},
 };
+
+use super::yielding::Yielding;
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
@@ -44,8 +45,7 @@ pub(super) fn before_sleep() {
         let Some(Worker { waits, again }) = worker else { return };
         let now = Instant::now();
         if waits.is_worth_another_look(now) {
-            thread::yield_now();
-            waits.yielded(now, Instant::now());
+            waits.yielding.yield_at(now);
             again.wake_by_ref();
         }
     });
@@ -59,8 +59,7 @@ struct Waits {
     heard: usize,
     usual: usize,
     trust: u8,
-    /// Until then others have the core.
-    resting: Option<Instant>,
+    yielding: Yielding,
 }
 
 struct Wait {
@@ -78,14 +77,10 @@ const LONG: u8 = 2;
 const SHORT: u32 = 2;
 /// In bytes. What comes in larger pieces is a flow, for which nobody waits a message at a time.
 const LITTLE: usize = 4096;
-/// Who had the core for so long has more to do than to answer. It would keep the core from one who looks for its whole
-/// slice each time, but not from one who is woken: so there are so many times as long a rest.
-const SLICE: Duration = Duration::from_micros(500);
-const REST: u32 = 20;
 
 impl Waits {
-    const fn new(limit: Duration) -> Self {
-        Self { limit, current: None, heard: 0, usual: 0, trust: 0, resting: None }
+    fn new(limit: Duration) -> Self {
+        Self { limit, current: None, heard: 0, usual: 0, trust: 0, yielding: Yielding::default() }
     }
 
     fn heard(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
@@ -109,22 +104,16 @@ impl Waits {
 
     fn begin(&mut self, now: Instant) -> bool {
         self.usual = (7 * self.usual + mem::take(&mut self.heard)) / 8;
-        self.resting.take_if(|end| *end <= now);
-        let is_awake = self.trust >= TRUSTED && self.usual <= LITTLE && self.resting.is_none();
+        let is_awake = self.trust >= TRUSTED && self.usual <= LITTLE && self.yielding.pays(now);
         self.current = Some(Wait { since: now, is_awake });
         is_awake
-    }
-
-    fn yielded(&mut self, from: Instant, to: Instant) {
-        let away = to.duration_since(from);
-        if away >= SLICE {
-            self.resting = Some(to + away * REST);
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::{
@@ -207,15 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn who_works_on_the_core_has_it_for_a_while() {
+    fn who_has_others_on_the_core_sleeps() {
         let mut story = Story::begin();
         story.looked(100, LIMIT / 2, MESSAGE);
-        story.waits.yielded(story.now, story.now + SLICE / 2);
-        assert!(story.wait(LIMIT / 2, MESSAGE));
-        story.waits.yielded(story.now, story.now + SLICE);
-        story.now += SLICE;
-        assert!(!story.wait(SLICE * (REST - 1), MESSAGE));
-        story.now += SLICE;
+        let end = story.now + Duration::from_millis(1);
+        story.waits.yielding.took(story.now, end);
+        story.now = end;
+        assert!(!story.wait(LIMIT / 2, MESSAGE));
+        story.now += Duration::from_secs(1);
         assert!(story.wait(LIMIT / 2, MESSAGE));
     }
 

@@ -30,6 +30,7 @@ mod time_wait;
 mod tls;
 mod worker;
 mod workers;
+mod yielding;
 
 use std::{
     io,

@@ -29,8 +29,8 @@ struct Turn {
 
 /// How long all turns take together, if they can be short enough, and how long one takes.
 const ROUND: Duration = Duration::from_secs(1);
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(4);
+const SHORTEST: Duration = Duration::from_millis(4);
+const LONGEST: Duration = Duration::from_millis(8);
 /// Who has said no more than that since its last turn began, in bytes, goes first.
 const LITTLE: u32 = 256 * 1024;
 /// As many as this are let in ahead of those that wait for their turn, who would not have one for as long as others come
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_more_wait_the_shorter_a_turn() {
-        assert_eq!([1, 1000, 1_000_000].map(length), [LONGEST, ROUND / 1000, SHORTEST]);
+        assert_eq!([1, 200, 1_000_000].map(length), [LONGEST, ROUND / 200, SHORTEST]);
     }
 
     #[test]

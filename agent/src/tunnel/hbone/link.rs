@@ -16,6 +16,7 @@ use super::{
         arena::{self, AT_ONCE},
         failure::Failure,
         records::Records,
+        yielding::Yielding,
     },
     crowd::Crowd,
     flow::Flow,
@@ -48,8 +49,9 @@ pub(super) struct Core {
     ahead: usize,
     /// Streams that found the output full, and those that found no credit.
     crowd: Crowd,
-    /// Nobody has spoken since the driver saw that some wait for their turn.
-    is_silent: bool,
+    /// How often the driver saw that some wait for their turn since somebody has spoken.
+    silences: u8,
+    yielding: Yielding,
     starved: Vec<Rc<Flow>>,
 }
 
@@ -59,6 +61,9 @@ const WORDS: usize = 4;
 /// How far streams get ahead of the driver, which alone hears of new credit: a thousand that all have their say first
 /// would be out of it before the driver's turn comes.
 const AHEAD: usize = 2 * AT_ONCE;
+/// So many times in a row those who have their turn must have nothing to say for others to be let in. The core is left to
+/// their applications before the last time: no message then waits for who has it.
+const PATIENCE: u8 = 3;
 
 impl Link {
     pub(super) fn new(
@@ -78,7 +83,8 @@ impl Link {
                 words: 0,
                 ahead: 0,
                 crowd: Crowd::default(),
-                is_silent: false,
+                silences: 0,
+                yielding: Yielding::default(),
                 starved: Vec::new(),
             }),
             driver: RefCell::default(),
@@ -91,13 +97,15 @@ impl Link {
     /// them.
     pub(super) fn send<R>(&self, act: impl FnOnce(&mut Connection<Rc<Flow>>) -> R) -> R {
         let (result, is_much) = {
-            let Core { http, words, ahead, is_silent, .. } = &mut *self.core.borrow_mut();
+            let Core { http, words, ahead, silences, .. } = &mut *self.core.borrow_mut();
             let before = http.output().len();
             let result = act(http);
             let put = http.output().len() - before;
             *words += usize::from(put > 0);
             *ahead += put;
-            *is_silent &= put == 0;
+            if put > 0 {
+                *silences = 0;
+            }
             (result, *words >= WORDS && *ahead < AHEAD)
         };
         self.wake_driver_if_due();
@@ -205,15 +213,20 @@ impl Link {
     }
 
     /// Lets in those that wait for their turn, unless some that have theirs may come yet: who has something to say has come
-    /// when the driver asks again. Whether it is to do so, once the sockets have been looked at.
+    /// when the driver asks again, or once applications had the core to write it. Whether the driver is to ask again, once
+    /// the sockets have been looked at.
     pub(super) fn pass_turn(&self) -> bool {
         let admitted = {
-            let Core { http, portion, crowd, is_silent, .. } = &mut *self.core.borrow_mut();
+            let Core { http, portion, crowd, silences, yielding, .. } = &mut *self.core.borrow_mut();
             let room = portion.free(http.output().len());
             if room == 0 || !crowd.is_idle() {
                 return false;
             }
-            if !mem::replace(is_silent, true) && crowd.is_in_turn() {
+            *silences = PATIENCE.min(*silences + 1);
+            if *silences < PATIENCE && crowd.is_in_turn() {
+                if *silences > 1 && !portion.is_disturbed() {
+                    yielding.try_yield();
+                }
                 return true;
             }
             crowd.admit_waiting(room)
@@ -290,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_its_turn_is_waited_for_once() {
+    async fn who_has_its_turn_is_waited_for_a_while() {
         let (session, _peer) = tests::accepted().await;
         let (link, _driver) = Driver::new(session, Connection::client(LIMITS));
         soon(link.tcp.writable()).await.unwrap();
@@ -305,8 +318,10 @@ mod tests {
         assert_eq!(crowded(), [false, true]);
         link.core.borrow_mut().crowd.lengthen_turn();
         link.send(|http| http.output().extend(b"words"));
-        assert!(link.pass_turn());
-        assert_eq!(crowded(), [false, true]);
+        for _ in 1..PATIENCE {
+            assert!(link.pass_turn());
+            assert_eq!(crowded(), [false, true]);
+        }
         assert!(link.pass_turn());
         assert_eq!(crowded(), [false; 2]);
         assert!(!link.pass_turn());

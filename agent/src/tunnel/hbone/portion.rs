@@ -25,9 +25,14 @@ impl Portion {
         self.disturbed = if flow.says_little() { DISTURBED } else { self.disturbed.saturating_sub(bytes) };
     }
 
+    /// Whether messages come between, lately.
+    pub(super) const fn is_disturbed(&self) -> bool {
+        self.disturbed > 0
+    }
+
     /// How much more an output takes that has so much in it. Where that is not worth a read, nothing.
     pub(super) const fn free(&self, length: usize) -> usize {
-        let size = if self.disturbed > 0 { SMALL } else { AT_ONCE };
+        let size = if self.is_disturbed() { SMALL } else { AT_ONCE };
         let free = size.saturating_sub(length);
         if free < WORTH { 0 } else { free }
     }
