@@ -26,16 +26,19 @@ impl Yielding {
         }
     }
 
+    /// Lets others have the core, whatever they did with it before.
     pub(super) fn yield_at(&mut self, now: Instant) {
         thread::yield_now();
         self.took(now, Instant::now());
     }
 
+    /// Whether others were soon done when they last had it, or that is long ago.
     pub(super) fn pays(&mut self, now: Instant) -> bool {
         self.refrains.take_if(|end| *end <= now);
         self.refrains.is_none()
     }
 
+    /// Others had it from then to then.
     pub(super) fn took(&mut self, from: Instant, to: Instant) {
         let away = to.duration_since(from);
         if away >= SLICE {

@@ -62,7 +62,7 @@ const WORDS: usize = 4;
 /// would be out of it before the driver's turn comes.
 const AHEAD: usize = 2 * AT_ONCE;
 /// So many times in a row those who have their turn must have nothing to say for others to be let in. The core is left to
-/// their applications before the last time: no message then waits for who has it.
+/// their applications before the last time, unless messages come between: those would wait for it, too.
 const PATIENCE: u8 = 3;
 
 impl Link {

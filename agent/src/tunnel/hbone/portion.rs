@@ -25,7 +25,7 @@ impl Portion {
         self.disturbed = if flow.says_little() { DISTURBED } else { self.disturbed.saturating_sub(bytes) };
     }
 
-    /// Whether messages come between, lately.
+    /// Whether messages come between on this tunnel, lately.
     pub(super) const fn is_disturbed(&self) -> bool {
         self.disturbed > 0
     }
