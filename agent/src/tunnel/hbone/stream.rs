@@ -13,7 +13,6 @@ use culvert_policy::Reason;
 
 use super::{
     super::{
-        arena::AT_ONCE,
         failure::Failure,
         leg::{Broken, Leg, Tcp},
         relay::{Ended, part},
@@ -68,7 +67,7 @@ impl Stream {
     pub(in super::super) async fn carry(self, app: Tcp, record: &Record) -> Ended {
         self.flow.attach(app.socket());
         let mut gone = pin!(app.broken());
-        let mut carried = Carried { app, stream: self, up: Up::Open, size: SMALLEST, is_down_done: false };
+        let mut carried = Carried { app, stream: self, up: Up::Open, is_down_done: false };
         let ended = poll_fn(|cx| carried.poll(cx, record, gone.as_mut())).await;
         if matches!(ended, Ended::Far(Broken::Deaf)) {
             part(carried.app).await;
@@ -112,8 +111,6 @@ struct Carried {
     app: Tcp,
     stream: Stream,
     up: Up,
-    /// How much is read at once.
-    size: usize,
     is_down_done: bool,
 }
 
@@ -235,16 +232,14 @@ impl Carried {
 
     /// Straight to where header and record will be sealed.
     fn read(&mut self, room: usize) -> io::Result<usize> {
-        let Self { app, stream, size, .. } = self;
-        let wanted = room.min(*size);
+        let Self { app, stream, .. } = self;
         let length = stream.link.send(|http| {
-            http.send(stream.id, wanted, |buffer| {
+            http.send(stream.id, room, |buffer| {
                 let read = socket::receive(&app.socket(), buffer);
                 (read.as_ref().map_or(0, |length| *length), read)
             })
         })?;
         stream.link.has_said(&stream.flow, length);
-        *size = next_size(*size, wanted, length);
         Ok(length)
     }
 
@@ -260,29 +255,5 @@ fn lost(_error: io::Error) -> Ended {
     Ended::App(Broken::Reset)
 }
 
-/// How much is read at once at first.
-const SMALLEST: usize = 16 * 1024;
 /// Reads before the worker's other connections have their turn.
 const ROUNDS: usize = 4;
-
-/// A flow that fills its reads gets larger ones; one that does not gives the room back. How much room there was says
-/// nothing of the flow.
-fn next_size(size: usize, room: usize, read: usize) -> usize {
-    match read {
-        _ if read == size => (size * 2).min(AT_ONCE),
-        _ if read < room / 4 => (size / 2).max(SMALLEST),
-        _ => size,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flow_is_not_taken_for_a_small_one_because_there_was_little_room() {
-        assert_eq!(next_size(AT_ONCE, 1000, 1000), AT_ONCE);
-        assert_eq!(next_size(AT_ONCE, AT_ONCE, 1000), AT_ONCE / 2);
-        assert_eq!(next_size(SMALLEST, SMALLEST, SMALLEST), 2 * SMALLEST);
-    }
-}

@@ -9,7 +9,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use super::*;
 use crate::{
     identity::server_name,
-    tunnel::tests::fixture::{id, identities, soon},
+    tunnel::{
+        arena::AT_ONCE,
+        tests::fixture::{id, identities, soon},
+    },
 };
 
 /// A client of ours, and a server of rustls' own.
@@ -94,6 +97,20 @@ async fn converse((mut ours, mut theirs): (Session, TlsStream<TcpStream>)) {
 async fn what_is_sealed_is_opened_by_both_sides() {
     converse(connected().await).await;
     converse(accepted().await).await;
+}
+
+#[tokio::test]
+async fn what_is_sent_at_once_fits_two_packets() {
+    const FRAME: usize = 9;
+    let (mut ours, _) = connected().await;
+    let mut sealed = Buffer::default();
+    ours.records.seal(&vec![0; AT_ONCE + FRAME], &mut sealed).unwrap();
+    for mtu in [1450, 1500, 8950, 9000, 9001] {
+        // What addresses, ports, numbers and timestamps take of a segment, and what headers leave of 64 KiB.
+        let segment = mtu - 52;
+        let packet = 65_215 / segment * segment;
+        assert_eq!(sealed.len().div_ceil(packet), 2, "{mtu}");
+    }
 }
 
 #[tokio::test]
