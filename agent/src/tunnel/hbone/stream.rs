@@ -231,7 +231,7 @@ impl Carried {
     }
 
     /// Straight to where header and record will be sealed.
-    fn read(&mut self, room: usize) -> io::Result<usize> {
+    fn read(&self, room: usize) -> io::Result<usize> {
         let Self { app, stream, .. } = self;
         let length = stream.link.send(|http| {
             http.send(stream.id, room, |buffer| {
