@@ -10,7 +10,7 @@ use super::flow::{Flow, WORTH};
 
 /// Streams that found the output full, or others before them. Few have their turn at a time, no more than keep the tunnel
 /// busy, and go on for as long as that lasts: what their applications write meanwhile is read while it is still in the
-/// cache. Who says little goes first, so as not to wait for all who say much.
+/// cache. So they are let in one by one. Who says little goes first, so as not to wait for all who say much.
 #[derive(Default)]
 pub(super) struct Crowd {
     first: VecDeque<Rc<Flow>>,
@@ -29,8 +29,8 @@ struct Turn {
 
 /// How long all turns take together, if they can be short enough, and how long one takes.
 const ROUND: Duration = Duration::from_secs(1);
-const SHORTEST: Duration = Duration::from_millis(4);
-const LONGEST: Duration = Duration::from_millis(8);
+const SHORTEST: Duration = Duration::from_millis(8);
+const LONGEST: Duration = Duration::from_millis(12);
 /// Who has said no more than that since its last turn began, in bytes, goes first.
 const LITTLE: u32 = 256 * 1024;
 /// As many as this are let in ahead of those that wait for their turn, who would not have one for as long as others come
@@ -68,21 +68,11 @@ impl Crowd {
 
     /// Lets in as many of those that go first as fill the room together, going by what each said lately. More would find
     /// it full, and wait again.
-    pub(super) fn admit(&mut self, room: usize) -> Vec<Rc<Flow>> {
-        self.fill(room, Self::next)
-    }
-
-    /// Lets as many more have their turn as fill the room.
-    pub(super) fn admit_waiting(&mut self, room: usize) -> Vec<Rc<Flow>> {
-        self.fill(room, Self::next_waiting)
-    }
-
-    fn fill(&mut self, mut room: usize, next: fn(&mut Self) -> Option<Rc<Flow>>) -> Vec<Rc<Flow>> {
+    pub(super) fn admit(&mut self, mut room: usize) -> Vec<Rc<Flow>> {
         let mut admitted = Vec::new();
         while room > 0
-            && let Some(flow) = next(self)
+            && let Some(flow) = self.next()
         {
-            flow.is_crowded.set(false);
             room = room.saturating_sub(WORTH.max(flow.said.get() as usize));
             admitted.push(flow);
         }
@@ -94,16 +84,18 @@ impl Crowd {
             return None;
         }
         self.ahead += 1;
-        let waited = if self.ahead > AHEAD { self.next_waiting() } else { None };
-        waited.or_else(|| self.first.pop_front())
+        let waited = if self.ahead > AHEAD { self.admit_waiting() } else { None };
+        waited.or_else(|| self.first.pop_front().inspect(|flow| flow.is_crowded.set(false)))
     }
 
-    fn next_waiting(&mut self) -> Option<Rc<Flow>> {
+    /// Lets one more have its turn.
+    pub(super) fn admit_waiting(&mut self) -> Option<Rc<Flow>> {
         self.ahead = 0;
         if !self.turn.is_on() {
             self.turn.begin(self.waiting.len());
         }
         self.waiting.pop_front().inspect(|flow| {
+            flow.is_crowded.set(false);
             flow.turn.set(self.turn.number);
             flow.spent.set(0);
         })
@@ -162,8 +154,8 @@ mod tests {
         crowd
     }
 
-    fn is_only(flows: &[Rc<Flow>], flow: &Rc<Flow>) -> bool {
-        matches!(flows, [one] if Rc::ptr_eq(one, flow))
+    fn is_next(crowd: &mut Crowd, flow: &Rc<Flow>) -> bool {
+        crowd.admit_waiting().is_some_and(|next| Rc::ptr_eq(&next, flow))
     }
 
     #[test]
@@ -193,7 +185,7 @@ mod tests {
         assert!(!crowd.is_idle());
         assert_eq!(crowd.admit(2 * AT_ONCE).len(), 2);
         assert!(crowd.is_idle());
-        assert!(is_only(&crowd.admit_waiting(2 * AT_ONCE), &much));
+        assert!(is_next(&mut crowd, &much));
     }
 
     #[test]
@@ -213,15 +205,15 @@ mod tests {
         let (one, other) = (bulk(), bulk());
         let mut crowd = crowd(&[&one, &other]);
         assert!(!crowd.is_in_turn());
-        assert!(is_only(&crowd.admit_waiting(AT_ONCE), &one));
+        assert!(is_next(&mut crowd, &one));
         one.spent.set(LITTLE + 1);
         crowd.lengthen_turn();
         assert!(crowd.is_in_turn() && !crowd.is_before(&one));
         crowd.turn.end = Some(Instant::now());
         assert!(!crowd.is_in_turn() && crowd.is_before(&one));
         crowd.add(&one);
-        assert!(is_only(&crowd.admit_waiting(AT_ONCE), &other));
-        assert!(is_only(&crowd.admit_waiting(AT_ONCE), &one));
+        assert!(is_next(&mut crowd, &other));
+        assert!(is_next(&mut crowd, &one));
     }
 
     #[test]
@@ -242,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_more_wait_the_shorter_a_turn() {
-        assert_eq!([1, 200, 1_000_000].map(length), [LONGEST, ROUND / 200, SHORTEST]);
+        assert_eq!([1, 100, 1_000_000].map(length), [LONGEST, ROUND / 100, SHORTEST]);
     }
 
     #[test]
@@ -252,6 +244,6 @@ mod tests {
         for flow in &flows {
             crowd.forget(flow);
         }
-        assert!(crowd.admit(AT_ONCE).is_empty() && crowd.admit_waiting(AT_ONCE).is_empty());
+        assert!(crowd.admit(AT_ONCE).is_empty() && crowd.admit_waiting().is_none());
     }
 }

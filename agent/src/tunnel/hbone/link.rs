@@ -61,9 +61,10 @@ const WORDS: usize = 4;
 /// How far streams get ahead of the driver, which alone hears of new credit: a thousand that all have their say first
 /// would be out of it before the driver's turn comes.
 const AHEAD: usize = 2 * AT_ONCE;
-/// So many times in a row those who have their turn must have nothing to say for others to be let in. The core is left to
-/// their applications before the last time, unless messages come between: those would wait for it, too.
-const PATIENCE: u8 = 3;
+/// So many times in a row those who have their turn must have nothing to say for another to be let in: what an application
+/// has written long ago, for its turn, is in the cache no more. After the first time the core is left to the applications,
+/// unless messages come between: those would wait for it, too.
+const PATIENCE: u8 = 6;
 
 impl Link {
     pub(super) fn new(
@@ -212,14 +213,14 @@ impl Link {
         self.wake_driver();
     }
 
-    /// Lets in those that wait for their turn, unless some that have theirs may come yet: who has something to say has come
-    /// when the driver asks again, or once applications had the core to write it. Whether the driver is to ask again, once
-    /// the sockets have been looked at.
+    /// Lets in one of those that wait for their turn, unless some that have theirs may come yet: who has something to say
+    /// has come when the driver asks again, or once applications had the core to write it. Whether the driver is to ask
+    /// again, once the sockets have been looked at.
     pub(super) fn pass_turn(&self) -> bool {
         let admitted = {
             let Core { http, portion, crowd, silences, yielding, .. } = &mut *self.core.borrow_mut();
-            let room = portion.free(http.output().len());
-            if room == 0 || !crowd.is_idle() {
+            let is_full = portion.free(http.output().len()) == 0;
+            if is_full || !crowd.is_idle() {
                 return false;
             }
             *silences = PATIENCE.min(*silences + 1);
@@ -229,9 +230,9 @@ impl Link {
                 }
                 return true;
             }
-            crowd.admit_waiting(room)
+            crowd.admit_waiting()
         };
-        for flow in admitted {
+        if let Some(flow) = admitted {
             flow.wake();
         }
         true
