@@ -186,7 +186,7 @@ const ROUNDS: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, rc::Rc, sync::Arc};
+    use std::{net::SocketAddr, rc::Rc};
 
     use culvert_policy::Reason;
     use tokio::{
@@ -195,11 +195,7 @@ mod tests {
         sync::Notify,
     };
 
-    use super::*;
-    use crate::{
-        cluster::PodRef,
-        observe::{AccessLog, Direction},
-    };
+    use super::{super::tests::fixture::record, *};
 
     /// A peer that takes nothing and says nothing.
     struct Wall(Rc<Notify>);
@@ -254,11 +250,6 @@ mod tests {
         let app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (agent, source) = listener.accept().await.unwrap();
         (app, agent, source)
-    }
-
-    fn record(source: SocketAddr) -> Record {
-        let pod = PodRef { namespace: "full".into(), name: "sleep".into() };
-        Record::new(Arc::new(AccessLog), Direction::Outbound, pod, source)
     }
 
     #[tokio::test]

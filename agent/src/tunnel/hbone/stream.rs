@@ -220,7 +220,10 @@ impl Carried {
                     self.finish();
                     return Ok(());
                 }
-                Ok(length) => record.sent.set(record.sent.get() + length as u64),
+                Ok(length) => {
+                    self.stream.link.has_said(&self.stream.flow, length);
+                    record.sent.set(record.sent.get() + length as u64);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(lost(error)),
             }
@@ -233,14 +236,12 @@ impl Carried {
     /// Straight to where header and record will be sealed.
     fn read(&self, room: usize) -> io::Result<usize> {
         let Self { app, stream, .. } = self;
-        let length = stream.link.send(|http| {
+        stream.link.send(|http| {
             http.send(stream.id, room, |buffer| {
                 let read = socket::receive(&app.socket(), buffer);
                 (read.as_ref().map_or(0, |length| *length), read)
             })
-        })?;
-        stream.link.has_said(&stream.flow, length);
-        Ok(length)
+        })
     }
 
     fn finish(&mut self) {
@@ -257,3 +258,52 @@ fn lost(_error: io::Error) -> Ended {
 
 /// Reads before the worker's other connections have their turn.
 const ROUNDS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use culvert_http2::{Connection, Request};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{
+        super::{
+            super::{
+                records::tests::accepted,
+                tests::fixture::{record, soon},
+            },
+            LIMITS,
+            driver::Driver,
+            flow::WORTH,
+        },
+        *,
+    };
+
+    async fn app() -> (TcpStream, Tcp) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (app, Tcp::new(listener.accept().await.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_flow_is_no_message() {
+        let (session, _peer) = accepted().await;
+        let (link, mut driver) = Driver::new(session, Connection::client(LIMITS));
+        let flow = Rc::<Flow>::default();
+        let request = Request { authority: "10.0.0.7:80", headers: &[] };
+        let id = link.send(|http| http.connect(&request, Rc::clone(&flow))).unwrap();
+        let stream = Stream::new(Rc::clone(&link), id, Rc::clone(&flow), link.load.begin());
+        let (mut app, leg) = app().await;
+        app.write_all(&[7; WORTH]).await.unwrap();
+        app.shutdown().await.unwrap();
+        let record = record(app.local_addr().unwrap());
+        let mut carried = pin!(stream.carry(leg, &record));
+        let said_all = poll_fn(|cx| {
+            assert!(driver.poll(cx, &mut |_| {}).is_pending() && carried.as_mut().poll(cx).is_pending());
+            if link.ask(|http| http.credit(id)) == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        soon(said_all).await;
+        assert!(!flow.says_little());
+    }
+}

@@ -27,7 +27,7 @@ use crate::{
     cluster::{Admission, PodRef, Route, Verdict},
     identity::{Authority, Identities, Originator, SystemClock, Workload},
     netns::Netns,
-    observe::{Direction, Line, Observer},
+    observe::{AccessLog, Direction, Line, Observer, Record},
 };
 
 /// How long anything may take before a test gives up.
@@ -51,6 +51,11 @@ pub(in crate::tunnel) fn id(service_account: &str) -> SpiffeId {
 
 pub(super) fn pod(name: &str) -> PodRef {
     PodRef { namespace: "full".into(), name: name.into() }
+}
+
+/// Of a connection of `sleep`.
+pub(in crate::tunnel) fn record(source: SocketAddr) -> Record {
+    Record::new(Arc::new(AccessLog), Direction::Outbound, pod("sleep"), source)
 }
 
 pub(in crate::tunnel) fn identities() -> Identities {
