@@ -13,6 +13,7 @@ use std::{
     },
     path::Path,
     ptr,
+    time::Duration,
 };
 
 use aya::{
@@ -26,19 +27,35 @@ use crate::memory::unwritten;
 /// The cookie of the network namespace that a socket belongs to (`SO_NETNS_COOKIE`, Linux 5.14): unique on this
 /// machine until it restarts, and what `bpf_get_netns_cookie` returns.
 pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
-    let mut cookie = 0u64;
-    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("eight fits");
-    // SAFETY: `cookie` and `length` live across the call, and `length` is the size of what `cookie` points to.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: the option is a number of eight bytes.
+    unsafe { option(socket, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE) }
+}
+
+/// The shortest time that a TCP connection's bytes took there and their acknowledgement back (`TCP_INFO`), within the
+/// last minutes (`net.ipv4.tcp_min_rtt_wlen`).
+pub(crate) fn min_rtt(connection: impl AsFd) -> io::Result<Duration> {
+    // SAFETY: the option is a structure of numbers. Kernels fill as much of it as they know.
+    let info: libc::tcp_info = unsafe { option(connection, libc::SOL_TCP, libc::TCP_INFO) }?;
+    Ok(Duration::from_micros(info.tcpi_min_rtt.into()))
+}
+
+/// A socket's option.
+///
+/// # Safety
+/// Whatever bytes the option has, and zeroes behind them, must be a `T`.
+unsafe fn option<T>(socket: impl AsFd, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).expect("options are small");
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: `value` and `length` live across the call, and `length` is the size of what `value` is.
+    let result =
+        unsafe { libc::getsockopt(descriptor, level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    if result == 0 {
+        // SAFETY: by the caller's promise.
+        Ok(unsafe { value.assume_init() })
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Leaves the choice of a port to `connect` when this socket is bound to an address only

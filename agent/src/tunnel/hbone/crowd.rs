@@ -29,7 +29,7 @@ struct Turn {
 
 /// How long all turns take together, if they can be short enough, and how long one takes.
 const ROUND: Duration = Duration::from_secs(1);
-const SHORTEST: Duration = Duration::from_millis(8);
+const SHORTEST: Duration = Duration::from_millis(4);
 const LONGEST: Duration = Duration::from_millis(12);
 /// Who has said no more than that since its last turn began, in bytes, goes first.
 const LITTLE: u32 = 256 * 1024;
@@ -53,7 +53,11 @@ impl Crowd {
 
     fn goes_first(&self, flow: &Flow) -> bool {
         let says_little = flow.says_little() || flow.spent.get() <= LITTLE;
-        says_little || (flow.turn.get() == self.turn.number && self.turn.is_on())
+        says_little || self.is_turn_of(flow)
+    }
+
+    pub(super) fn is_turn_of(&self, flow: &Flow) -> bool {
+        flow.turn.get() == self.turn.number && self.turn.is_on()
     }
 
     /// Whether some have their turn.

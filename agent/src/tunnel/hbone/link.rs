@@ -6,6 +6,7 @@ use std::{
     mem,
     rc::Rc,
     task::{Context, Waker},
+    time::{Duration, Instant},
 };
 
 use culvert_http2::{Connection, StreamId};
@@ -18,13 +19,14 @@ use super::{
         records::Records,
         yielding::Yielding,
     },
+    arrears::Arrears,
     crowd::Crowd,
     flow::Flow,
     load::Load,
     outlet::{Flushed, Outlet},
     portion::Portion,
 };
-use crate::identity::VerifiedPeer;
+use crate::{identity::VerifiedPeer, sys};
 
 /// A live tunnel to a peer that has proven who it is, as its streams use it.
 pub(super) struct Link {
@@ -52,7 +54,19 @@ pub(super) struct Core {
     /// How often the driver saw that some wait for their turn since somebody has spoken.
     silences: u8,
     yielding: Yielding,
+    arrears: Arrears,
     starved: Vec<Rc<Flow>>,
+}
+
+/// When the driver is to ask again whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// When there is something else to do.
+    WithNews,
+    /// Once the sockets have been looked at.
+    Again,
+    /// Then, if there is nothing else to do before.
+    By(Instant),
 }
 
 /// What streams say is sent at the latest when so many have spoken: the peer, on another core, is at work on it while
@@ -86,6 +100,7 @@ impl Link {
                 crowd: Crowd::default(),
                 silences: 0,
                 yielding: Yielding::default(),
+                arrears: Arrears::default(),
                 starved: Vec::new(),
             }),
             driver: RefCell::default(),
@@ -148,13 +163,16 @@ impl Link {
             self.flush();
         }
         let free = self.free();
-        let Core { http, crowd, starved, .. } = &mut *self.core.borrow_mut();
+        let Core { http, crowd, arrears, starved, .. } = &mut *self.core.borrow_mut();
         if crowd.is_before(flow) {
             crowd.add(flow);
             self.wake_driver();
             return 0;
         }
         let credit = http.credit(id);
+        if crowd.is_turn_of(flow) {
+            arrears.note(credit > 0);
+        }
         if free == 0 {
             crowd.add(flow);
         } else if credit == 0 && http.is_starved() && !flow.is_starved.replace(true) {
@@ -214,28 +232,39 @@ impl Link {
     }
 
     /// Lets in one of those that wait for their turn, unless some that have theirs may come yet: who has something to say
-    /// has come when the driver asks again, or once applications had the core to write it. Whether the driver is to ask
-    /// again, once the sockets have been looked at.
-    pub(super) fn pass_turn(&self) -> bool {
+    /// has come when the driver asks again, or once applications had the core to write it, or once a peer that is behind
+    /// has given credit.
+    pub(super) fn pass_turn(&self) -> Ask {
         let admitted = {
-            let Core { http, portion, crowd, silences, yielding, .. } = &mut *self.core.borrow_mut();
+            let Core { http, portion, crowd, silences, yielding, arrears, .. } = &mut *self.core.borrow_mut();
             let is_full = portion.free(http.output().len()) == 0;
             if is_full || !crowd.is_idle() {
-                return false;
+                return Ask::WithNews;
             }
             *silences = PATIENCE.min(*silences + 1);
-            if *silences < PATIENCE && crowd.is_in_turn() {
-                if *silences > 1 && !portion.is_disturbed() {
-                    yielding.try_yield();
+            if crowd.is_in_turn() {
+                if *silences < PATIENCE {
+                    if *silences > 1 && !portion.is_disturbed() {
+                        yielding.try_yield();
+                    }
+                    return Ask::Again;
                 }
-                return true;
+                if let Some(end) = arrears.worth_waiting_until(|| self.way()) {
+                    return Ask::By(end);
+                }
             }
+            arrears.settle();
             crowd.admit_waiting()
         };
         if let Some(flow) = admitted {
             flow.wake();
         }
-        true
+        Ask::Again
+    }
+
+    /// How long bytes take to the peer and their acknowledgement back, at best.
+    fn way(&self) -> Duration {
+        sys::min_rtt(&self.tcp).unwrap_or(Duration::MAX)
     }
 
     /// The tunnel has credit again.
@@ -315,17 +344,63 @@ mod tests {
         assert_eq!([0, 1].map(|it| link.room(ids[it], &flows[it])), [0; 2]);
         link.flush();
         let crowded = || flows.each_ref().map(|flow| flow.is_crowded.get());
-        assert!(link.pass_turn());
+        assert_eq!(link.pass_turn(), Ask::Again);
         assert_eq!(crowded(), [false, true]);
         link.core.borrow_mut().crowd.lengthen_turn();
         link.send(|http| http.output().extend(b"words"));
         for _ in 1..PATIENCE {
-            assert!(link.pass_turn());
+            assert_eq!(link.pass_turn(), Ask::Again);
             assert_eq!(crowded(), [false, true]);
         }
-        assert!(link.pass_turn());
+        assert_eq!(link.pass_turn(), Ask::Again);
         assert_eq!(crowded(), [false; 2]);
-        assert!(!link.pass_turn());
+        assert_eq!(link.pass_turn(), Ask::WithNews);
+    }
+
+    /// One has its turn and has used its credit up, another waits.
+    fn without_credit(link: &Link) -> [Rc<Flow>; 2] {
+        let flows = [bulk(), bulk()];
+        let [one, _] = flows.each_ref().map(|flow| open(link, flow));
+        let fill = |room: &mut [u8]| (room.len(), ());
+        while link.ask(|http| http.credit(one)) > 0 {
+            link.core.borrow_mut().http.send(one, usize::MAX, fill);
+        }
+        link.core.borrow_mut().http.output().clear();
+        for flow in &flows {
+            link.core.borrow_mut().crowd.add(flow);
+        }
+        assert_eq!(link.pass_turn(), Ask::Again);
+        link.core.borrow_mut().crowd.lengthen_turn();
+        assert_eq!(link.room(one, &flows[0]), 0);
+        link.core.borrow_mut().arrears.assume_near();
+        flows
+    }
+
+    #[tokio::test]
+    async fn who_has_its_turn_and_no_credit_is_waited_for() {
+        let (session, _peer) = tests::accepted().await;
+        let (link, _driver) = Driver::new(session, Connection::client(LIMITS));
+        let [_, other] = without_credit(&link);
+        link.core.borrow_mut().arrears.prolong();
+        for _ in 2..PATIENCE {
+            assert_eq!(link.pass_turn(), Ask::Again);
+        }
+        assert!(matches!(link.pass_turn(), Ask::By(_)) && other.is_crowded.get());
+        link.core.borrow_mut().arrears.settle();
+        assert_eq!(link.pass_turn(), Ask::Again);
+        assert!(!other.is_crowded.get());
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_credit_is_not_waited_for_much_longer() {
+        let (session, _peer) = tests::accepted().await;
+        let (link, mut driver) = Driver::new(session, Connection::client(LIMITS));
+        let [_, other] = without_credit(&link);
+        let passed = poll_fn(|cx| {
+            assert!(driver.poll(cx, &mut |_| {}).is_pending());
+            if other.is_crowded.get() { Poll::Pending } else { Poll::Ready(()) }
+        });
+        soon(passed).await;
     }
 
     #[tokio::test]
@@ -338,7 +413,7 @@ mod tests {
         assert!(room(one, &flows[0]));
         link.core.borrow_mut().crowd.add(&flows[1]);
         assert!(!room(one, &flows[0]) && !room(other, &flows[1]) && room(small, &flows[2]));
-        assert!(link.pass_turn());
+        assert_eq!(link.pass_turn(), Ask::Again);
         assert!(room(other, &flows[1]));
     }
 

@@ -1,6 +1,7 @@
 //! HBONE: HTTP/2 CONNECT over mTLS, one tunnel for many streams. The HTTP/2 codec (`agent/http2`) is known in this
 //! module only.
 
+mod arrears;
 mod client;
 mod crowd;
 mod driver;

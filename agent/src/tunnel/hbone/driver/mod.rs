@@ -7,17 +7,19 @@ mod receive;
 
 use std::{
     io, mem,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use culvert_http2::{Connection, Head, StreamId};
 use culvert_policy::Reason;
+use tokio::time::{Sleep, sleep_until};
 
 use super::{
     super::{failure::Failure, records::Session, tasks::come_back},
     flow::Flow,
-    link::Link,
+    link::{Ask, Link},
     outlet::Flushed,
 };
 use receive::Read;
@@ -29,6 +31,8 @@ pub(super) struct Driver {
     arrived: Vec<u8>,
     /// The beginning of a record whose rest has yet to come.
     partial: Vec<u8>,
+    /// For a peer that is behind.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a driver has others do.
@@ -47,7 +51,7 @@ impl Driver {
     pub(super) fn new(session: Session, http: Connection<Rc<Flow>>) -> (Rc<Link>, Self) {
         let Session { tcp, records, peer, arrived } = session;
         let link = Link::new(peer, tcp, records, http);
-        let driver = Self { link: Rc::clone(&link), arrived, partial: Vec::new() };
+        let driver = Self { link: Rc::clone(&link), arrived, partial: Vec::new(), timer: None };
         (link, driver)
     }
 
@@ -80,15 +84,13 @@ impl Driver {
             return Ok(true);
         }
         self.flush(cx);
-        let is_to_ask_again = self.link.pass_turn();
+        let ask = self.link.pass_turn();
         for _ in 0..TURNS {
             if self.is_finished() {
                 return Ok(true);
             }
             let Poll::Ready(ready) = self.link.tcp.poll_read_ready(cx) else {
-                if is_to_ask_again {
-                    come_back(cx);
-                }
+                self.ask(ask, cx);
                 return Ok(false);
             };
             ready.map_err(|error| self.broken(error))?;
@@ -98,6 +100,24 @@ impl Driver {
         }
         come_back(cx);
         Ok(false)
+    }
+
+    /// Has the task be polled when it is to ask again whose turn it is.
+    fn ask(&mut self, when: Ask, cx: &mut Context<'_>) {
+        let is_due = match when {
+            Ask::WithNews => false,
+            Ask::Again => true,
+            Ask::By(end) => {
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end.into())));
+                if timer.deadline() != end.into() {
+                    timer.as_mut().reset(end.into());
+                }
+                timer.as_mut().poll(cx).is_ready()
+            }
+        };
+        if is_due {
+            come_back(cx);
+        }
     }
 
     /// Sends what there is to be sent, as far as the socket takes it.
