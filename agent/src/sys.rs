@@ -185,3 +185,18 @@ pub(crate) fn readiness(of: impl AsFd, interest: Interest) -> io::Result<AsyncFd
     // SAFETY: the descriptor is valid, the result owns it, and it is neither replaced nor closed before.
     Ok(unsafe { AsyncFd::register_with_interest(duplicate, interest) }?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_knows_its_way_from_the_handshake_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let way = min_rtt(&client).unwrap();
+        assert!(!way.is_zero() && way < Duration::from_mins(1), "{way:?}");
+    }
+}
