@@ -29,8 +29,10 @@ pub(super) enum Figure {
     RssIdle,
     /// What a proxy has allocated more (`RssAnon`) while connections are held, per connection; of the proxy that took more.
     MemoryPerConnection,
-    /// Bytes that a sink has received from so many connections at once.
+    /// Bytes that a sink has received from so many connections while all were sending.
     Pushed(Streams),
+    /// Uploads of these that had not arrived whole a minute after their end.
+    Unfinished,
     /// Requests of 64 bytes answered, over so many connections.
     RequestsOver(Streams),
     /// Round trip of 64 bytes beside a connection that sends as much as it can between the same pods: the 99th percentile.
@@ -88,11 +90,12 @@ impl Figure {
     ];
 
     /// What many do to each other.
-    pub(super) const SCALE: [Self; 16] = [
+    pub(super) const SCALE: [Self; 17] = [
         Self::Pushed(Streams::One),
         Self::Pushed(Streams::Eight),
         Self::Pushed(Streams::SixtyFour),
         Self::Pushed(Streams::Thousand),
+        Self::Unfinished,
         Self::RequestsOver(Streams::One),
         Self::RequestsOver(Streams::Eight),
         Self::RequestsOver(Streams::SixtyFour),
@@ -136,6 +139,7 @@ impl Figure {
             Self::Pushed(Eight) => "pushed_8_gbps",
             Self::Pushed(SixtyFour) => "pushed_64_gbps",
             Self::Pushed(Thousand) => "pushed_1000_gbps",
+            Self::Unfinished => "unfinished_uploads",
             Self::RequestsOver(One) => "rps_over_1",
             Self::RequestsOver(Eight) => "rps_over_8",
             Self::RequestsOver(SixtyFour) => "rps_over_64",
@@ -168,6 +172,7 @@ impl Figure {
             Self::MemoryPerConnection => "larger proxy, kB/idle connection",
             Self::Pushed(SixtyFour) => "throughput, 64 streams, Gbit/s",
             Self::Pushed(Thousand) => "throughput, 1000 streams, Gbit/s",
+            Self::Unfinished => "uploads unfinished a minute later",
             Self::RequestsOver(One) => "requests/s, 1 connection",
             Self::RequestsOver(Eight) => "requests/s, 8 connections",
             Self::RequestsOver(Thousand) => "requests/s, 1000 connections",
@@ -183,7 +188,7 @@ impl Figure {
     /// Digits after the point that a person has a use for.
     pub(super) const fn digits(self) -> usize {
         match self {
-            Self::Requests | Self::RequestsOver(_) | Self::TakenByStalled => 0,
+            Self::Requests | Self::RequestsOver(_) | Self::Unfinished | Self::TakenByStalled => 0,
             Self::RoundTripP50
             | Self::RoundTripP99
             | Self::PacedP50

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{places, step::shown};
 
 /// How long more than it measures a program may take. Where the kernel runs short of memory for TCP, as 1,000 uploads
-/// through Envoys bring it to, some of them wait for retransmission timers that back off: more than a minute.
+/// through Envoys bring it to, some of them wait for retransmission timers that back off, and are given up after a minute.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The program that measures what no tool of Debian's does.

@@ -73,7 +73,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "cluster",
         value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long each figure that takes time is measured, or pods change, in seconds [default: 3, or 20]
+    /// How long each figure that takes time is measured, or pods change, in seconds [default: 3; 5 with --scale, 20 with --cluster]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: Option<u32>,
     /// Fail unless what the last lines claim holds
@@ -83,7 +83,7 @@ pub(crate) struct Options {
 
 impl Options {
     fn seconds(&self) -> u32 {
-        self.seconds.unwrap_or(SECONDS)
+        self.seconds.unwrap_or(if self.scale { scale::SECONDS } else { SECONDS })
     }
 
     fn purposes(&self) -> &'static [Purpose] {

@@ -61,9 +61,11 @@ impl Results {
         Summary::of(self.values.get(&(row, figure))?)
     }
 
-    /// The median as a share of direct's.
+    /// The median as a share of direct's; none of nothing.
     pub(super) fn share(&self, row: Row, figure: Figure) -> Option<f64> {
-        Some(self.summary(row, figure)?.median / self.summary(Row::Direct, figure)?.median)
+        let direct = self.summary(Row::Direct, figure)?.median;
+        let of_direct = self.summary(row, figure)?.median / direct;
+        (direct > 0.0).then_some(of_direct)
     }
 
     /// The medians: an object per row, with every key, null where a figure makes no sense.

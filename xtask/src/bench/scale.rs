@@ -30,6 +30,9 @@ pub(super) fn announcement(rounds: u32, seconds: u32) -> String {
     )
 }
 
+/// By default. What it takes to fill the queues of a thousand weighs little in it.
+pub(super) const SECONDS: u32 = 5;
+
 /// Seconds that a row takes beside what is measured by time.
 const OVERHEAD: u32 = 15;
 
@@ -79,6 +82,8 @@ impl Measurement<'_> {
         let connections = [format!("--connections={}", streams.count())];
         let pushed = self.timed("push", Service::Sink, &connections)?;
         self.note(Figure::Pushed(streams), number(&pushed, "/bits_per_second")? / GIGA);
+        *self.sample.entry(Figure::Unfinished).or_default() += number(&pushed, "/unfinished")?;
+        self.settle()?;
         let rate = self.timed("requests", Service::Echo, &connections)?;
         self.note(Figure::RequestsOver(streams), number(&rate, "/per_second")?);
         Ok(())

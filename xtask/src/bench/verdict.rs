@@ -45,6 +45,7 @@ impl Verdict {
         let found = Vec::from_iter(beside.map(|times| (Figure::BesideBulkShare.key(), times)));
         let claims = vec![
             kept(results, "throughput", Figure::Pushed),
+            none(results, "no upload is left unfinished", Figure::Unfinished),
             kept(results, "requests/s", Figure::RequestsOver),
             Claim {
                 text: format!("mtls: p99 beside a bulk flow is at most {MOST_BESIDE_BULK} times p99 alone"),
@@ -74,6 +75,13 @@ fn kept(results: &Results, what: &str, figure: fn(Streams) -> Figure) -> Claim {
         .filter_map(|streams| Some((figure(streams).key(), median(streams)? / median(Streams::One)?)));
     let text = format!("mtls: {what} of many keeps at least {LEAST_SHARE} of one");
     Claim::at_least(text, shares.collect(), LEAST_SHARE)
+}
+
+/// That there was none in any round.
+fn none(results: &Results, what: &str, figure: Figure) -> Claim {
+    let most = results.summary(Row::Mtls, figure).map(|it| it.most);
+    let found = Vec::from_iter(most.map(|most| (figure.key(), most)));
+    Claim { text: format!("mtls: {what}"), is_met: found.iter().all(|(_, most)| *most < 1.0), found }
 }
 
 impl Claim {
@@ -113,11 +121,12 @@ mod tests {
         Verdict::of_cost(&results)
     }
 
-    fn of_scale(eight: f64, beside: f64) -> Verdict {
+    fn of_scale(eight: f64, unfinished: f64, beside: f64) -> Verdict {
         let mut results = Results::new(scale::PLAN.rows, scale::PLAN.figures);
         let sample = Sample::from([
             (Figure::Pushed(Streams::One), 10.0),
             (Figure::Pushed(Streams::Eight), eight),
+            (Figure::Unfinished, unfinished),
             (Figure::BesideBulkShare, beside),
         ]);
         for _ in 0..3 {
@@ -141,8 +150,13 @@ mod tests {
 
     #[test]
     fn many_streams_may_not_be_slower_than_one_nor_held_up_by_it() {
-        assert!(of_scale(9.6, 2.9).holds());
-        assert!(!of_scale(9.4, 2.9).holds());
-        assert!(!of_scale(9.6, 3.1).holds());
+        assert!(of_scale(9.6, 0.0, 2.9).holds());
+        assert!(!of_scale(9.4, 0.0, 2.9).holds());
+        assert!(!of_scale(9.6, 0.0, 3.1).holds());
+    }
+
+    #[test]
+    fn an_upload_may_not_be_left_unfinished() {
+        assert!(!of_scale(9.6, 1.0, 2.9).holds());
     }
 }

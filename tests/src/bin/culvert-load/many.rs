@@ -12,6 +12,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinSet,
+    time::{sleep_until, timeout_at},
 };
 
 use crate::MESSAGE;
@@ -23,11 +24,12 @@ pub(crate) struct Rate {
     per_second: f64,
 }
 
-/// Bytes that have arrived in a time.
+/// Bytes that have arrived while all were sending, and how many connections had not come to their end a minute after.
 #[derive(Serialize)]
 pub(crate) struct Transfer {
     bytes: u64,
     bits_per_second: f64,
+    unfinished: usize,
 }
 
 /// One message at a time over each of many connections.
@@ -43,15 +45,31 @@ pub(crate) async fn requests(address: SocketAddr, connections: usize, time: Dura
     Ok(Rate { requests, per_second: per_second(requests, start) })
 }
 
-/// As many bytes as go through, over each of many connections, to a sink that counts them.
+/// As many bytes as go through, over each of many connections, to a sink that counts them. The clock starts when it has
+/// accepted all.
 pub(crate) async fn push(address: SocketAddr, connections: usize, time: Duration) -> Result<Transfer> {
     let mut streams = Vec::new();
     for _ in 0..connections {
-        streams.push(connect(address).await?);
+        streams.push(greeted(address).await?.0);
     }
+    let (_, before) = greeted(address).await?;
     let (start, end) = (Instant::now(), Instant::now() + time);
-    let bytes = sum(streams.into_iter().map(|stream| push_until(stream, end)).collect()).await?;
-    Ok(Transfer { bytes, bits_per_second: per_second(bytes, start) * 8.0 })
+    let mut uploads: JoinSet<_> = streams.into_iter().map(|stream| upload(stream, end)).collect();
+    sleep_until(end.into()).await;
+    let bytes = greeted(address).await?.1 - before;
+    let bits_per_second = per_second(bytes, start) * 8.0;
+    let mut unfinished = 0;
+    while let Some(done) = uploads.join_next().await {
+        unfinished += usize::from(!done??);
+    }
+    Ok(Transfer { bytes, bits_per_second, unfinished })
+}
+
+/// A connection to a sink, and what that has received so far from all.
+async fn greeted(address: SocketAddr) -> Result<(TcpStream, u64)> {
+    let mut stream = connect(address).await?;
+    let received = stream.read_u64().await?;
+    Ok((stream, received))
 }
 
 /// Connect, one round trip, wait for the server to close, several at a time.
@@ -79,12 +97,30 @@ async fn ask_until(mut stream: TcpStream, end: Instant) -> Result<u64> {
     Ok(requests)
 }
 
-async fn push_until(mut stream: TcpStream, end: Instant) -> Result<u64> {
+/// Whether all of it has arrived in time. What has not is broken off, so that it is not in the way of what comes next.
+async fn upload(mut stream: TcpStream, end: Instant) -> Result<bool> {
+    let Ok(arrived) = timeout_at((end + PATIENCE).into(), push_until(&mut stream, end)).await else {
+        stream.set_zero_linger()?;
+        return Ok(false);
+    };
+    let (sent, received) = arrived?;
+    ensure!(sent == received, "of {sent} bytes {received} have arrived");
+    Ok(true)
+}
+
+/// What is in queues on the way takes a fraction of a second. Where the kernel runs short of memory for TCP some
+/// connections wait for retransmission timers that back off, for minutes.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What was sent, and what the sink says that it has received.
+async fn push_until(stream: &mut TcpStream, end: Instant) -> Result<(u64, u64)> {
+    let mut sent = 0;
     while Instant::now() < end {
         stream.write_all(&BLOCK).await?;
+        sent += BLOCK.len() as u64;
     }
     stream.shutdown().await?;
-    Ok(stream.read_u64().await?)
+    Ok((sent, stream.read_u64().await?))
 }
 
 /// As large as those of iperf3.

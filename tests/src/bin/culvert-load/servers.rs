@@ -1,11 +1,17 @@
 //! The applications at the far end.
 
-use std::{cell::RefCell, io, net::SocketAddr};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+};
 
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    task::{LocalSet, spawn_local},
 };
 
 use crate::{MESSAGE, print, run};
@@ -20,13 +26,19 @@ pub(crate) fn echo(address: SocketAddr) -> Result<()> {
     })
 }
 
-/// Reads to the end and says how much that was: eight bytes, the most significant first.
+/// Says how much it has read from all so far, reads to the end, and says how much that was: eight bytes each, the most
+/// significant first.
 pub(crate) fn sink(address: SocketAddr) -> Result<()> {
     run(async {
         let listener = listen(address).await?;
-        loop {
-            tokio::spawn(sink_one(accept(&listener).await?));
-        }
+        let total = Rc::<Cell<u64>>::default();
+        LocalSet::new()
+            .run_until(async {
+                loop {
+                    spawn_local(sink_one(accept(&listener).await?, Rc::clone(&total)));
+                }
+            })
+            .await
     })
 }
 
@@ -83,13 +95,17 @@ async fn once_one(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(&message).await
 }
 
-async fn sink_one(mut stream: TcpStream) -> io::Result<()> {
-    let mut received = 0_u64;
+async fn sink_one(mut stream: TcpStream, total: Rc<Cell<u64>>) -> io::Result<()> {
+    stream.write_u64(total.get()).await?;
+    let mut received = 0;
     loop {
         stream.readable().await?;
         match BUFFER.with_borrow_mut(|buffer| stream.try_read(buffer)) {
-            Ok(0) => return stream.write_all(&received.to_be_bytes()).await,
-            Ok(length) => received += length as u64,
+            Ok(0) => return stream.write_u64(received).await,
+            Ok(length) => {
+                received += length as u64;
+                total.set(total.get() + length as u64);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
