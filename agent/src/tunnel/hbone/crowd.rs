@@ -18,6 +18,8 @@ pub(super) struct Crowd {
     /// How many were let in since the last of those that wait for their turn.
     ahead: usize,
     turn: Turn,
+    /// How many bytes those who have said little said beyond their share of all.
+    advance: usize,
 }
 
 /// The turn of some streams, which bear its number.
@@ -33,6 +35,10 @@ const SHORTEST: Duration = Duration::from_millis(4);
 const LONGEST: Duration = Duration::from_millis(12);
 /// Who has said no more than that since its last turn began, in bytes, goes first.
 const LITTLE: u32 = 256 * 1024;
+/// Such may say one byte of so many, and as much as this before; in bytes. When a thousand flows began at once, and each had
+/// its first 256 KiB so, the agents had filled the server's queues with 250 MB before the first turn.
+const SHARE: usize = 8;
+const ADVANCE: usize = 4 << 20;
 /// As many as this are let in ahead of those that wait for their turn, who would not have one for as long as others come
 /// anew.
 const AHEAD: usize = 64;
@@ -52,8 +58,17 @@ impl Crowd {
     }
 
     fn goes_first(&self, flow: &Flow) -> bool {
-        let says_little = flow.says_little() || flow.spent.get() <= LITTLE;
-        says_little || self.is_turn_of(flow)
+        let has_said_little = flow.spent.get() <= LITTLE && self.advance < ADVANCE;
+        flow.says_little() || has_said_little || self.is_turn_of(flow)
+    }
+
+    /// A stream has put so many bytes into the output.
+    pub(super) fn note(&mut self, flow: &Flow, bytes: usize) {
+        self.advance = self.advance.saturating_sub(bytes / SHARE);
+        let had_said_little = flow.spent.get() as usize <= LITTLE as usize + bytes;
+        if had_said_little && !flow.says_little() && !self.is_turn_of(flow) {
+            self.advance += bytes;
+        }
     }
 
     pub(super) fn is_turn_of(&self, flow: &Flow) -> bool {
@@ -218,6 +233,40 @@ mod tests {
         crowd.add(&one);
         assert!(is_next(&mut crowd, &other));
         assert!(is_next(&mut crowd, &one));
+    }
+
+    fn say(crowd: &mut Crowd, flow: &Flow, bytes: usize) {
+        flow.has_said(bytes);
+        crowd.note(flow, bytes);
+    }
+
+    #[test]
+    fn many_who_have_said_little_say_much_together() {
+        let bulk = bulk();
+        let mut crowd = crowd(&[&bulk]);
+        let new = || flow(AT_ONCE, 0);
+        let most = 2 * ADVANCE / AT_ONCE;
+        let first = (0..most).take_while(|_| {
+            let (one, small) = (new(), flow(1, 0));
+            let goes_first = !crowd.is_before(&one);
+            say(&mut crowd, &one, AT_ONCE);
+            assert!(!crowd.is_before(&small));
+            goes_first
+        });
+        assert!((most / 2..most).contains(&first.count()));
+        say(&mut crowd, &bulk, 2 * SHARE * AT_ONCE);
+        assert!(!crowd.is_before(&new()));
+    }
+
+    #[test]
+    fn neither_messages_nor_what_is_said_in_a_turn_are_an_advance() {
+        let (one, other) = (bulk(), bulk());
+        let mut crowd = crowd(&[&one, &other]);
+        assert!(is_next(&mut crowd, &one));
+        crowd.lengthen_turn();
+        say(&mut crowd, &one, 2 * ADVANCE);
+        crowd.note(&flow(1, 0), 2 * ADVANCE);
+        assert!(!crowd.is_before(&flow(AT_ONCE, LITTLE)));
     }
 
     #[test]

@@ -134,7 +134,9 @@ impl Link {
     /// A stream has put so many bytes of its application's into the output.
     pub(super) fn has_said(&self, flow: &Flow, bytes: usize) {
         flow.has_said(bytes);
-        self.core.borrow_mut().portion.note(flow, bytes);
+        let Core { portion, crowd, .. } = &mut *self.core.borrow_mut();
+        portion.note(flow, bytes);
+        crowd.note(flow, bytes);
     }
 
     /// The driver's turn: streams may get ahead of it again.
