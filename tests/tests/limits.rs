@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const CONNECTIONS: u64 = 10_000;
 /// What an idle connection may cost an agent, in bytes.
-const COST: u64 = 20_000;
+const COST: u64 = 4000;
 /// Long enough for that many connections on a busy machine; it decides nothing else.
 const PATIENCE: Duration = Duration::from_secs(50);
 const LOAD: &str = env!("CARGO_BIN_EXE_culvert-load");

@@ -1,9 +1,10 @@
-//! The last step of every inbound connection: to the pod's application, which sees the client's address.
+//! What all inbound connections have in common: the last step, to the pod's application, which sees the client's address.
 
 use std::{
     cell::RefCell,
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::Rc,
 };
 
@@ -14,8 +15,10 @@ use super::{
     Kernel, dial,
     enrolled::Enrolled,
     failure::Failure,
-    leg::{Begun, Tcp},
+    leg::{self, Tcp},
+    relay::{Carried, close},
 };
+use crate::observe::Record;
 
 /// Authorise, connect; with the reason for which the client is let in.
 pub(super) async fn reach(
@@ -33,7 +36,21 @@ pub(super) async fn reach(
             format_args!("connecting to the application at {target}: {error}"),
         )
     })?;
-    Ok((reason, Tcp::within(app, Begun::ByAgent, &enrolled.time_wait), announced))
+    Ok((reason, Tcp::within(app, leg::Begun::ByAgent, &enrolled.time_wait), announced))
+}
+
+/// A connection that the application has accepted, with the reason for which the client is let in.
+pub(super) type Begun = Result<(Reason, Carried, Announced), Failure>;
+
+/// Sees a connection to its end. Its beginning comes boxed, so that its room is not kept for as long.
+pub(super) async fn serve(begun: Pin<Box<impl Future<Output = Begun>>>, record: Rc<Record>) {
+    match begun.await {
+        Ok((reason, carried, announced)) => {
+            close(&record, reason, carried.await);
+            drop(announced);
+        }
+        Err(failure) => record.ended(failure.reason, &*failure.detail),
+    }
 }
 
 /// A socket with a port. Where none is free, some of those may become free that nobody uses any more.

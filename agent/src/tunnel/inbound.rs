@@ -6,11 +6,11 @@ use culvert_policy::{Reason, Transport};
 use tokio::net::TcpStream;
 
 use super::{
-    application, dial,
+    application::{self, Begun},
+    dial,
     enrolled::{Connection, Enrolled, HANDSHAKES, Place},
     failure::Failure,
     hbone::{self, Asked},
-    outbound::close,
     records::{self, Session},
     tls::HANDSHAKE,
 };
@@ -73,8 +73,8 @@ fn asked(enrolled: &Rc<Enrolled>, asked: Asked, peer: &VerifiedPeer, tunnel: Soc
         Ok(target) => {
             let admitted = Rc::new(Cell::new(Some((Transport::Hbone, target.port()))));
             let label = Connection { record: Rc::clone(&record), admitted };
-            let stream = stream(Rc::clone(enrolled), asked, target, client, record);
-            enrolled.connections.spawn(label, stream);
+            let begun = Box::pin(begin(Rc::clone(enrolled), asked, target, client, Rc::clone(&record)));
+            enrolled.connections.spawn(label, application::serve(begun, record));
         }
         Err(failure) => refuse(asked, &record, &failure),
     }
@@ -98,19 +98,22 @@ fn refuse(asked: Asked, record: &Record, failure: &Failure) {
     asked.refuse(failure.reason);
 }
 
-async fn stream(
+async fn begin(
     enrolled: Rc<Enrolled>,
     asked: Asked,
     target: SocketAddr,
     client: SocketAddr,
     record: Rc<Record>,
-) {
+) -> Begun {
     record.learn(|line| line.destination = Some(target));
-    let reached = Box::pin(application::reach(&enrolled, Transport::Hbone, target, client)).await;
-    let (reason, app, announced) = match reached {
-        Ok(reached) => reached,
-        Err(failure) => return refuse(asked, &record, &failure),
-    };
-    close(&record, reason, Box::pin(asked.accept().carry(app, &record)).await);
-    drop(announced);
+    match application::reach(&enrolled, Transport::Hbone, target, client).await {
+        Ok((reason, app, announced)) => {
+            let carried = Box::pin(asked.accept().carry(app, record));
+            Ok((reason, carried, announced))
+        }
+        Err(failure) => {
+            asked.refuse(failure.reason);
+            Err(failure)
+        }
+    }
 }

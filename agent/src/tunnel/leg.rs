@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     io,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -105,16 +106,6 @@ impl Tcp {
         within
     }
 
-    /// Ends once the other side has broken off, whether or not there is something to be read before.
-    pub(super) fn broken(&self) -> impl Future<Output = ()> + use<> {
-        let stream = Rc::clone(&self.stream);
-        async move {
-            if stream.ready(Interest::ERROR).await.is_err() {
-                pending::<()>().await;
-            }
-        }
-    }
-
     /// The socket below, for those who read and write it themselves.
     pub(super) fn socket(&self) -> Rc<TcpStream> {
         Rc::clone(&self.stream)
@@ -202,6 +193,23 @@ impl Leg for Tcp {
 
     fn reset(&mut self) {
         self.sent_all = false;
+    }
+}
+
+/// Looks out for the end of a connection of which nothing is read. It takes room only once it is needed.
+#[derive(Default)]
+pub(super) struct Lookout(Option<Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Lookout {
+    /// Ready once the other side has broken off, whether or not there is something to be read before.
+    pub(super) fn poll(&mut self, tcp: &Tcp, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.get_or_insert_with(|| Box::pin(broken(tcp.socket()))).as_mut().poll(cx)
+    }
+}
+
+async fn broken(stream: Rc<TcpStream>) {
+    if stream.ready(Interest::ERROR).await.is_err() {
+        pending::<()>().await;
     }
 }
 

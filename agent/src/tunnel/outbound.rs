@@ -1,7 +1,7 @@
 //! From a pod's application to its peer. The way is chosen once: a connection that is open goes on as it is when the
 //! cluster would choose otherwise by now. What must end then, the server's side ends.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, rc::Rc, sync::Arc};
 
 use culvert_policy::{Reason, SpiffeId, Transport};
 use tokio::net::TcpStream;
@@ -12,9 +12,9 @@ use super::{
     enrolled::{Connection, Enrolled, Phase},
     failure::Failure,
     hbone::{Driver, Early, Key, Promise, Shown, Stream, Tunnel, Unopened},
-    leg::{Begun, Broken, Tcp},
+    leg::{Begun, Tcp},
     originate, records,
-    relay::{Ended, relay},
+    relay::{Carried, close, relay},
     tls::Secured,
 };
 use crate::{
@@ -27,28 +27,36 @@ use crate::{
 pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, source: SocketAddr) {
     let record = enrolled.record(Direction::Outbound, enrolled.shown(source));
     let label = Connection { record: Rc::clone(&record), admitted: Rc::default() };
-    let serving = serve(
-        Rc::clone(enrolled),
-        Tcp::within(stream, Begun::ByApplication, &enrolled.time_wait),
-        source,
-        record,
-    );
-    enrolled.connections.spawn(label, serving);
+    let app = Tcp::within(stream, Begun::ByApplication, &enrolled.time_wait);
+    let begun = begin(Rc::clone(enrolled), app, source, Rc::clone(&record));
+    enrolled.connections.spawn(label, serve(Box::pin(begun), record));
 }
 
-async fn serve(enrolled: Rc<Enrolled>, app: Tcp, source: SocketAddr, record: Rc<Record>) {
-    // Boxed, so that a connection does not keep the room of its beginnings while it lives.
-    let (reason, far) = match Box::pin(reach(&enrolled, &app, source, &record)).await {
-        Ok(reached) => reached,
-        Err(failure) => return record.ended(failure.reason, &*failure.detail),
+/// Sees a connection to its end. Its beginning comes boxed, so that its room is not kept for as long.
+async fn serve(
+    begun: Pin<Box<impl Future<Output = Result<(Reason, Carried), Failure>>>>,
+    record: Rc<Record>,
+) {
+    match begun.await {
+        Ok((reason, carried)) => close(&record, reason, carried.await),
+        Err(failure) => record.ended(failure.reason, &*failure.detail),
+    }
+}
+
+/// With the reason for the way that was chosen.
+async fn begin(
+    enrolled: Rc<Enrolled>,
+    app: Tcp,
+    source: SocketAddr,
+    record: Rc<Record>,
+) -> Result<(Reason, Carried), Failure> {
+    let (reason, far) = reach(&enrolled, &app, source, &record).await?;
+    let carried: Carried = match far {
+        Far::Plain(far) => Box::pin(relay(app, far, record)),
+        Far::Hbone(far) => Box::pin(far.carry(app, record)),
+        Far::Encrypted(far) => Box::pin(relay(app, *far, record)),
     };
-    drop(enrolled);
-    let ended = match far {
-        Far::Plain(far) => Box::pin(relay(app, far, &record)).await,
-        Far::Hbone(far) => Box::pin(far.carry(app, &record)).await,
-        Far::Encrypted(far) => Box::pin(relay(app, *far, &record)).await,
-    };
-    close(&record, reason, ended);
+    Ok((reason, carried))
 }
 
 /// The other side of a connection, ready to take its bytes.
@@ -206,26 +214,4 @@ async fn drive(enrolled: &Enrolled, key: &Key, tunnel: Rc<Tunnel>, mut driver: D
     enrolled.pool.retire(key, &tunnel);
     drop(tunnel);
     driver.finish().await;
-}
-
-/// Writes down how a relay ended.
-pub(super) fn close(record: &Record, reason: Reason, ended: Ended) {
-    match ended {
-        Ended::Finished => record.carried(reason),
-        Ended::App(Broken::Reset) => {
-            record.note("reset by the application");
-            record.carried(reason);
-        }
-        Ended::Far(Broken::Reset) => {
-            record.note("reset by the peer");
-            record.carried(reason);
-        }
-        Ended::App(Broken::Deaf) | Ended::Far(Broken::Deaf) => {
-            record.note("ended by the peer alone");
-            record.carried(reason);
-        }
-        Ended::App(Broken::Failed(failure)) | Ended::Far(Broken::Failed(failure)) => {
-            record.ended(failure.reason, &*failure.detail);
-        }
-    }
 }

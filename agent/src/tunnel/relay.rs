@@ -3,33 +3,38 @@
 use std::{
     cell::Cell,
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use culvert_policy::Reason;
 use tokio::time::timeout;
 
 use super::{
-    leg::{Broken, Leg, Tcp},
+    leg::{Broken, Leg, Lookout, Tcp},
     tasks::come_back,
 };
 use crate::observe::Record;
 
 /// Relays until both directions have ended or one side breaks off; the other is then broken off too.
-pub(super) async fn relay(app: Tcp, far: impl Leg, record: &Record) -> Ended {
-    let mut gone = pin!(app.broken());
-    let mut relay = Relay { app, far, up: Pump::default(), down: Pump::default() };
-    let ended = poll_fn(|cx| match relay.poll(cx, record) {
-        Poll::Pending if relay.is_app_unheard() => gone.as_mut().poll(cx).map(|()| relay.abandon()),
-        polled => polled,
-    })
-    .await;
-    if matches!(ended, Ended::Far(Broken::Deaf)) {
-        part(relay.app).await;
+pub(super) fn relay(app: Tcp, far: impl Leg, record: Rc<Record>) -> impl Future<Output = Ended> {
+    let (up, down, lookout) = Default::default();
+    // Outside of what waits, which would have room for each of them twice.
+    let mut relay = Relay { app, far, up, down, lookout };
+    async move {
+        let ended = poll_fn(|cx| match relay.poll(cx, &record) {
+            Poll::Pending if relay.is_app_unheard() => relay.poll_app(cx),
+            polled => polled,
+        })
+        .await;
+        if matches!(ended, Ended::Far(Broken::Deaf)) {
+            Box::pin(part(relay.app)).await;
+        }
+        ended
     }
-    ended
 }
 
 /// Closes the application's connection such that it can read all that it was sent: closing it over unread bytes would
@@ -46,6 +51,9 @@ pub(super) async fn part(mut app: Tcp) {
 
 const PARTING: Duration = Duration::from_secs(1);
 
+/// A connection whose bytes move, until it ends.
+pub(super) type Carried = Pin<Box<dyn Future<Output = Ended>>>;
+
 /// How a relay ended.
 #[derive(Clone, Debug)]
 pub(super) enum Ended {
@@ -57,16 +65,39 @@ pub(super) enum Ended {
     Far(Broken),
 }
 
+/// Writes down how a relay ended.
+pub(super) fn close(record: &Record, reason: Reason, ended: Ended) {
+    match ended {
+        Ended::Finished => record.carried(reason),
+        Ended::App(Broken::Reset) => {
+            record.note("reset by the application");
+            record.carried(reason);
+        }
+        Ended::Far(Broken::Reset) => {
+            record.note("reset by the peer");
+            record.carried(reason);
+        }
+        Ended::App(Broken::Deaf) | Ended::Far(Broken::Deaf) => {
+            record.note("ended by the peer alone");
+            record.carried(reason);
+        }
+        Ended::App(Broken::Failed(failure)) | Ended::Far(Broken::Failed(failure)) => {
+            record.ended(failure.reason, &*failure.detail);
+        }
+    }
+}
+
 struct Relay<F> {
     app: Tcp,
     far: F,
     up: Pump,
     down: Pump,
+    lookout: Lookout,
 }
 
 impl<F: Leg> Relay<F> {
     fn poll(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Ended> {
-        let Self { app, far, up, down } = self;
+        let Self { app, far, up, down, .. } = self;
         let ended = match (up.poll(cx, app, far, &record.sent), down.poll(cx, far, app, &record.received)) {
             (Poll::Ready(Err(at)), _) => at.ended(Ended::App, Ended::Far),
             (_, Poll::Ready(Err(at))) => at.ended(Ended::Far, Ended::App),
@@ -96,9 +127,10 @@ impl<F: Leg> Relay<F> {
         self.up.state != State::Open || !self.up.chunk.is_empty()
     }
 
-    fn abandon(&mut self) -> Ended {
+    fn poll_app(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        ready!(self.lookout.poll(&self.app, cx));
         self.far.reset();
-        Ended::App(Broken::Reset)
+        Poll::Ready(Ended::App(Broken::Reset))
     }
 }
 
@@ -257,7 +289,7 @@ mod tests {
         for chunks in ROUNDS - 2..=ROUNDS + 2 {
             let (mut app, agent, source) = accepted().await;
             let record = record(source);
-            let relay = relay(Tcp::new(agent), Answered { chunks, is_over: false }, &record);
+            let relay = relay(Tcp::new(agent), Answered { chunks, is_over: false }, Rc::clone(&record));
             let reading = async {
                 let mut answer = Vec::new();
                 app.read_to_end(&mut answer).await.map(|_| answer.len())
@@ -274,7 +306,7 @@ mod tests {
         let (mut app, agent, source) = accepted().await;
         let record = record(source);
         let stuck = Rc::new(Notify::new());
-        let relay = relay(Tcp::new(agent), Wall(Rc::clone(&stuck)), &record);
+        let relay = relay(Tcp::new(agent), Wall(Rc::clone(&stuck)), Rc::clone(&record));
         let aborting = async {
             app.write_all(b"upload").await.unwrap();
             stuck.notified().await;

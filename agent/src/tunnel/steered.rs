@@ -10,14 +10,13 @@ use culvert_policy::{Reason, Transport};
 use tokio::net::TcpStream;
 
 use super::{
-    application::{self, Announced},
+    application::{self, Begun},
     dial,
     encrypted::Encrypted,
     enrolled::{Admitted, Connection, Enrolled, HANDSHAKES, Place, canonical},
     failure::Failure,
     leg::{Leg, Tcp},
     opening::{self, Opening},
-    outbound::close,
     relay::relay,
     tls::{HANDSHAKE, Secured},
 };
@@ -33,8 +32,15 @@ pub(super) fn accepted(enrolled: &Rc<Enrolled>, stream: TcpStream, from: SocketA
             record.learn(|line| line.destination = Some(target));
             let admitted = Admitted::default();
             let label = Connection { record: Rc::clone(&record), admitted: Rc::clone(&admitted) };
-            let arrival = Arrival { enrolled: Rc::clone(enrolled), target, client: from, record, admitted };
-            enrolled.connections.spawn(label, serve(arrival, stream, place));
+            let arrival = Arrival {
+                enrolled: Rc::clone(enrolled),
+                target,
+                client: from,
+                record: Rc::clone(&record),
+                admitted,
+            };
+            let begun = Box::pin(begin(arrival, stream, place));
+            enrolled.connections.spawn(label, application::serve(begun, record));
         }
         Err(failure) => record.ended(failure.reason, &*failure.detail),
     }
@@ -68,13 +74,12 @@ enum Near {
     Secured(Box<Encrypted>),
 }
 
-async fn serve(arrival: Arrival, stream: TcpStream, place: Place) {
-    let near = Box::pin(arrival.understand(stream)).await;
+async fn begin(arrival: Arrival, stream: TcpStream, place: Place) -> Begun {
+    let near = arrival.understand(stream).await;
     drop(place);
-    match near {
-        Ok(Near::Plain(near)) => arrival.carry(Transport::Plaintext, near).await,
-        Ok(Near::Secured(near)) => arrival.carry(Transport::Sidecar, *near).await,
-        Err(failure) => arrival.record.ended(failure.reason, &*failure.detail),
+    match near? {
+        Near::Plain(near) => arrival.carry(Transport::Plaintext, near).await,
+        Near::Secured(near) => arrival.carry(Transport::Sidecar, *near).await,
     }
 }
 
@@ -111,18 +116,11 @@ impl Arrival {
         Ok(Near::Secured(Box::new(secured.into())))
     }
 
-    async fn carry(self, by: Transport, near: impl Leg) {
-        self.admitted.set(Some((by, self.target.port())));
-        match Box::pin(application::reach(&self.enrolled, by, self.target, self.client)).await {
-            Ok((reason, app, announced)) => self.relay(reason, app, near, announced).await,
-            Err(failure) => self.record.ended(failure.reason, &*failure.detail),
-        }
-    }
-
-    async fn relay(self, reason: Reason, app: Tcp, near: impl Leg, announced: Announced) {
-        let Self { record, .. } = self;
-        close(&record, reason, relay(app, near, &record).await);
-        drop(announced);
+    async fn carry(&self, by: Transport, near: impl Leg + 'static) -> Begun {
+        let Self { enrolled, target, client, record, admitted } = self;
+        admitted.set(Some((by, target.port())));
+        let (reason, app, announced) = application::reach(enrolled, by, *target, *client).await?;
+        Ok((reason, Box::pin(relay(app, near, Rc::clone(record))), announced))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     future::poll_fn,
     io,
-    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -14,7 +13,7 @@ use culvert_policy::Reason;
 use super::{
     super::{
         failure::Failure,
-        leg::{Broken, Leg, Tcp},
+        leg::{Broken, Leg, Lookout, Tcp},
         relay::{Ended, part},
         tasks::come_back,
     },
@@ -64,15 +63,18 @@ impl Stream {
 
     /// Carries the bytes of `app` until both directions have ended or one side breaks off; the other is then broken off
     /// too.
-    pub(in super::super) async fn carry(self, app: Tcp, record: &Record) -> Ended {
+    pub(in super::super) fn carry(self, app: Tcp, record: Rc<Record>) -> impl Future<Output = Ended> {
         self.flow.attach(app.socket());
-        let mut gone = pin!(app.broken());
-        let mut carried = Carried { app, stream: self, up: Up::Open, is_down_done: false };
-        let ended = poll_fn(|cx| carried.poll(cx, record, gone.as_mut())).await;
-        if matches!(ended, Ended::Far(Broken::Deaf)) {
-            part(carried.app).await;
+        // Outside of what waits, which would have room for each of them twice.
+        let mut carried =
+            Carried { app, stream: self, up: Up::Open, is_down_done: false, lookout: Lookout::default() };
+        async move {
+            let ended = poll_fn(|cx| carried.poll(cx, &record)).await;
+            if matches!(ended, Ended::Far(Broken::Deaf)) {
+                Box::pin(part(carried.app)).await;
+            }
+            ended
         }
-        ended
     }
 
     /// Why nothing more comes or goes, as far as that is not the regular end.
@@ -112,6 +114,7 @@ struct Carried {
     stream: Stream,
     up: Up,
     is_down_done: bool,
+    lookout: Lookout,
 }
 
 /// How far the application's bytes have come.
@@ -124,12 +127,7 @@ enum Up {
 }
 
 impl Carried {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        record: &Record,
-        gone: Pin<&mut impl Future<Output = ()>>,
-    ) -> Poll<Ended> {
+    fn poll(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Ended> {
         self.stream.flow.listen(cx);
         let moved = self.poll_directions(cx, record);
         record.received.set(self.stream.flow.delivered());
@@ -145,7 +143,7 @@ impl Carried {
         }
         if self.up != Up::Open {
             // Nothing of the application is waited for, so its breaking off would go unnoticed.
-            ready!(gone.poll(cx));
+            ready!(self.lookout.poll(&self.app, cx));
             self.app.reset();
             return Poll::Ready(Ended::App(Broken::Reset));
         }
@@ -261,6 +259,8 @@ const ROUNDS: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use culvert_http2::{Connection, Request};
     use tokio::{
         io::AsyncWriteExt,
@@ -298,7 +298,10 @@ mod tests {
         app.write_all(&[7; WORTH]).await.unwrap();
         app.shutdown().await.unwrap();
         let record = record(app.local_addr().unwrap());
-        let mut carried = pin!(stream.carry(leg, &record));
+        let carried = stream.carry(leg, record);
+        // An idle connection keeps it.
+        assert!(size_of_val(&carried) <= 192, "{}", size_of_val(&carried));
+        let mut carried = pin!(carried);
         let said_all = poll_fn(|cx| {
             assert!(driver.poll(cx, &mut |_| {}).is_pending() && carried.as_mut().poll(cx).is_pending());
             if link.ask(|http| http.credit(id)) == 0 { Poll::Ready(()) } else { Poll::Pending }

@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener},
     path::PathBuf,
+    rc::Rc,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -54,8 +55,8 @@ pub(super) fn pod(name: &str) -> PodRef {
 }
 
 /// Of a connection of `sleep`.
-pub(in crate::tunnel) fn record(source: SocketAddr) -> Record {
-    Record::new(Arc::new(AccessLog), Direction::Outbound, pod("sleep"), source)
+pub(in crate::tunnel) fn record(source: SocketAddr) -> Rc<Record> {
+    Rc::new(Record::new(Arc::new(AccessLog), Direction::Outbound, pod("sleep"), source))
 }
 
 pub(in crate::tunnel) fn identities() -> Identities {
